@@ -170,15 +170,15 @@ def measure_field(loaded: Loaded, size: tuple[int, int], samples: int) -> Effect
 def summary(loaded: Loaded, effective: Effective, rows: Field, columns: Field, samples: int) -> str:
     """Describe a measured field as a table of text."""
     height, width = effective.weights.shape
-    share = effective.box**2 / (rows.size * columns.size)
+    area = rows.size * columns.size  # 0 where a logit depends on the whole image alone
+    share = f": {effective.box**2 / area:.1%} of the theoretical field" if area else ""
     beyond = rows.size > height or columns.size > width
     lines = [
         ("weights", loaded.weights),
         ("measured on", f"{samples} images of noise of {height}x{width}"),
         (
             f"{SHARE:.0%} of |gradient|",
-            f"in {effective.box}x{effective.box} around the pixel: {share:.1%} of the "
-            "theoretical field",
+            f"in {effective.box}x{effective.box} around the pixel{share}",
         ),
         (
             "Gaussian",
