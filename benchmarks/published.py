@@ -12,14 +12,12 @@ which compile. VENV needs torch and transformers. Run it on a machine that does 
 import argparse
 import json
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
+from timing import median_seconds
 
 from fcnjax import load
 
@@ -27,7 +25,6 @@ TORCH = Path(__file__).with_name("published_torch.py")
 MODELS = ("segformer_b0", "upernet_convnext_tiny")
 SIDE = 512
 SECONDS = 10.0  # of repetitions
-LEAST = 5  # repetitions
 
 
 def main() -> None:
@@ -63,19 +60,8 @@ def measure(folder: str, batch: int) -> float:
     model = load(folder, resize="native")
     rng = np.random.default_rng(0)
     images = list(rng.integers(0, 256, (batch, SIDE, SIDE, 3), np.uint8))
-    return median_seconds(lambda: model.batch(images, probabilities=False))
-
-
-def median_seconds(run: Callable[[], object]) -> float:
-    """Return the median time of a call, after one that compiles."""
-    run()
-    times: list[float] = []
-    while len(times) < LEAST or sum(times) < SECONDS:
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
+    return median_seconds(lambda: model.batch(images, probabilities=False), SECONDS)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

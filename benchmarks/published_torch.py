@@ -9,11 +9,11 @@ by torch.compile, as JSON.
 
 import json
 import sys
-import time
 
 import numpy as np
 import torch
 from planner_smp import define_torchvision_operators
+from timing import median_seconds
 from torch.nn import functional
 
 try:
@@ -22,7 +22,7 @@ except RuntimeError:
     define_torchvision_operators()
 import transformers
 
-SIDE, CLASSES, LEAST = 512, 150, 5
+SIDE, CLASSES = 512, 150
 _STAGES = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
 
 
@@ -38,17 +38,6 @@ def make(name: str) -> torch.nn.Module:
         config = transformers.UperNetConfig(backbone_config=backbone, num_labels=CLASSES)
         return transformers.UperNetForSemanticSegmentation(config)
     raise SystemExit(f"unknown model {name!r}")
-
-
-def median_seconds(run, seconds: float) -> float:
-    """Return the median time of a call, after one that compiles."""
-    run()
-    times: list[float] = []
-    while len(times) < LEAST or sum(times) < seconds:
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
 
 
 def main() -> None:

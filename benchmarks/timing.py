@@ -12,6 +12,17 @@ from typing import Any
 SECONDS_A_CHUNK = 0.5  # at least; on slow machines one call
 
 
+def median_seconds(run: Callable[[], Any], seconds: float, least: int = 5) -> float:
+    """Return the median time of `least` or more calls that take `seconds`, after one to compile."""
+    run()
+    times: list[float] = []
+    while len(times) < least or sum(times) < seconds:
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
 @dataclass
 class Contender:
     """A function to time.

@@ -27,7 +27,7 @@ LAYERS = [
         "training.checkpoint_manifest",
         "validate",
     },
-    {"training.class_weights", "training.class_match"},
+    {"training.class_weights"},
     {"training.step", "training.checkpoint"},
     {"reports.charts"},
     {"reports.run"},

@@ -97,6 +97,8 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
             )
     if args.out is None and args.new_images:
         raise UserError("--out: is needed for the scores of new images")
+    if args.out is None and args.class_map:
+        raise UserError("--out: is needed with --class-map, for scores on another dataset")
     if args.out is None and "://" in args.model[0]:
         raise UserError(f"--out: is needed for the scores of {args.model[0]}")
     return args, overrides

@@ -25,17 +25,20 @@ def main(argv: list[str]) -> int:
     from fcnjax.inference import load
 
     memory.limit_arenas()
+    batch = args.batch or (1 if jax.default_backend() == "cpu" else 8)
     bound = server.bind(args.host, args.port)
     with bound:
         allowed_hosts = _allowed_hosts(args.allow_host, bound)
         model = load(args.model, parse_step(args.step), args.dtype, args.resize)
+        if model.config.eval.resize.crop and batch > 1:
+            raise UserError("--resize=original: images are cropped one by one; valid: --batch=1")
         if args.bucket:
             model.config.eval.bucket = args.bucket
         served = service.Service(
             model,
             service.Options(
                 name=model_name(args.model),
-                batch=args.batch or (1 if jax.default_backend() == "cpu" else 8),
+                batch=batch,
                 queue=args.queue,
                 programs=args.programs,
                 max_bytes=args.max_bytes,

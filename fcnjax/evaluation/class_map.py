@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from fcnjax import data
 from fcnjax.config import default_config, override
+from fcnjax.data.labels.class_match import class_ids, find_class
 from fcnjax.data.labels.class_names import class_key
 from fcnjax.data.layout import PARTS
 from fcnjax.data.source import ConcatenatedSource, Source, SourceWrapper
@@ -77,13 +78,10 @@ def match_classes(
 ) -> list[int | None]:
     """Return the id of the model for each class of a dataset; None for those that are ignored.
 
-    Names are compared without case, spaces, `_` and `-`; of synonyms, separated by commas or
-    semicolons, each counts.
-
     Raises:
         UserError: A class has no partner, or `class_map` names a class that does not exist.
     """
-    ids = {key: i for i, name in reversed([*enumerate(model)]) for key in _keys(name)}
+    ids = class_ids(model)
     targets = {class_key(name): target for name, target in class_map.items()}
     known = {class_key(name) for name in dataset}
     for name in class_map:
@@ -95,7 +93,7 @@ def match_classes(
     matched, missing = [], []
     for name in dataset:
         target = targets.get(class_key(name), name)
-        partner = next((ids[key] for key in _keys(target) if key in ids), None)
+        partner = find_class(target, ids)
         if target == IGNORE and name != IGNORE:
             partner = None
         elif partner is None:
@@ -108,10 +106,6 @@ def match_classes(
             f"{join_names(model, 40)}"
         )
     return matched
-
-
-def _keys(name: str) -> list[str]:
-    return [class_key(part) for part in (name, *name.replace(";", ",").split(","))]
 
 
 def open_mapped(
@@ -157,7 +151,11 @@ def open_mapped(
     scored = tuple(sorted({i for i in ids if i is not None}))
     if not scored:
         raise UserError("--class-map: drops every class of the dataset; keep one")
-    notes = (*notes, f"classes of the dataset in the model: {', '.join(pairs)}")
+    notes = (
+        *notes,
+        f"{len(mapped)} images are scored{' (all of them)' if len(parts) > 1 else ''}",
+        f"classes of the dataset in the model: {', '.join(pairs)}",
+    )
     examples = [each for part in parts for each in opened[0].sources[part].examples()]
     return MappedSet(config, mapped, examples, scored, notes)
 

@@ -14,8 +14,9 @@ from fcnjax.evaluation.class_map import open_mapped, parse_class_map
 from fcnjax.evaluation.evaluator import Evaluator, evaluate_predictor
 from fcnjax.evaluation.results import Results, write_results
 from fcnjax.evaluation.scored_images import ScoredImages, open_scored
-from fcnjax.inference import Request, load_variables
+from fcnjax.inference import Request
 from fcnjax.inference.identity import find_model, is_published
+from fcnjax.inference.load_model import load_found
 from fcnjax.io.terminal import LogFn
 from fcnjax.parallel.mesh import make_mesh, replicated
 from fcnjax.parallel.processes import check_same_command
@@ -119,7 +120,9 @@ def evaluate_request(
     for word in options.mesh_overrides:
         raise UserError(f"{word}: --tta and similar options are evaluated on one device")
     predictor = request.load()
-    config, scored, ids = _open(request, predictor.model.config, options, log)
+    is_external = bool(find_model(request.models[0][0]).published)
+    saved = predictor.model.config
+    config, scored, ids = _open(request, saved, options, log, is_external=is_external)
     predicted = {key: value for key, value in request.options.items() if key != "outputs"}
     predicted["workdirs"] = [model for model, _ in request.models]
     results = evaluate_predictor(predictor, config, scored.source, ids)
@@ -133,27 +136,34 @@ def _evaluate_plain(request: Request, options: EvaluationOptions, log: LogFn) ->
     for word in options.mesh_overrides:
         override(mesh_config, word)
     mesh = make_mesh(mesh_config)
-    saved, model, variables, step = load_variables(
-        *request.models[0], request.dtype, replicated(mesh), request.resize
-    )
+    source, step = request.models[0]
+    model = find_model(source, request.dtype, request.resize)
+    saved, module, variables, step = load_found(model, source, step, replicated(mesh))
     saved.mesh = mesh_config.mesh
-    config, scored, ids = _open(request, saved, options, log)
-    check_same_command(config, request.models[0][0])
-    results = Evaluator(model, config, mesh, scored.source, ids)(variables)
+    config, scored, ids = _open(request, saved, options, log, is_external=bool(model.published))
+    check_same_command(config, source)
+    results = Evaluator(module, config, mesh, scored.source, ids)(variables)
     return Evaluation(config, scored.add_to(results), step)
 
 
 def _open(
-    request: Request, saved: ConfigDict, options: EvaluationOptions, log: LogFn
+    request: Request,
+    saved: ConfigDict,
+    options: EvaluationOptions,
+    log: LogFn,
+    *,
+    is_external: bool,
 ) -> tuple[ConfigDict, ScoredImages, tuple[int, ...] | None]:
     """Open the images to score.
+
+    A model of another library (`is_external`) is scored on a dataset with classes of its own.
 
     Returns:
         The config of the evaluation, the images, and the classes that are scored if the dataset has
         not all those of the model.
     """
     models = [model for model, _ in request.models]
-    if not options.class_map and not find_model(models[0]).published:
+    if not options.class_map and not is_external:
         config = saved.copy_and_resolve_references()
         _override(config, options.overrides, models[0], log)
         scored, ids = open_scored(config, saved, models, options.new_images), None

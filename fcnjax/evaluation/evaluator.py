@@ -37,7 +37,7 @@ class Evaluator:
         source: data.Source,
         scored: tuple[int, ...] | None = None,
     ):
-        """Compile nothing yet; `scored` as in `Results`."""
+        """Initialise the step; `scored` has the classes with scores, as in `Results`."""
         metrics.check_eval(config)
         self._scored = scored
         self._config = config.copy_and_resolve_references()

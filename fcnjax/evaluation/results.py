@@ -94,6 +94,8 @@ class Accumulator:
 
     def __init__(self, config: ConfigDict, num_images: int, scored: tuple[int, ...] | None = None):
         self._scored = scored
+        # Of the counts of images, those of the classes that have scores.
+        self._columns = slice(None) if scored is None else list(scored)
         self.extra = metrics.ExtraScores(config, num_images)
         self._names = tuple(config.data.class_names)
         self._confusion = metrics.ConfusionState(len(self._names))
@@ -126,7 +128,8 @@ class Accumulator:
         if "losses" in counts:
             self._losses[images] = np.asarray(counts["losses"])[rows]
         # An image without any scored class comes last.
-        scores = np.nan_to_num(metrics.image_scores(self._images[images]), nan=np.inf)
+        scores = metrics.image_scores(self._images[images][..., self._columns])
+        scores = np.nan_to_num(scores, nan=np.inf)
         self._worst |= {i: (s, None) for i, s in zip(images.tolist(), scores.tolist(), strict=True)}
         order = sorted(self._worst, key=lambda i: (self._worst[i][0], i))
         self._worst = {i: self._worst[i] for i in order[: self._max_examples]}
@@ -152,9 +155,9 @@ class Accumulator:
         examples = {
             i: {**source[i], "prediction": prediction} for i, prediction in predictions.items()
         }
-        scores = metrics.image_scores(self._images)
-        chosen = slice(None) if self._scored is None else list(self._scored)
-        names = np.asarray(self._names, object)[chosen].tolist()
+        images = self._images[..., self._columns]
+        scores = metrics.image_scores(images)
+        names = np.asarray(self._names, object)[self._columns].tolist()
         return Results(
             self._confusion.counts,
             self._names,
@@ -163,7 +166,7 @@ class Accumulator:
             left_out=left_out,
             extra=self.extra.compute(),
             loss=self._mean_loss(),
-            intervals=metrics.intervals(self._images[self._read][:, :, chosen], names),
+            intervals=metrics.intervals(images[self._read], names),
             images=self._images,
             scored=self._scored,
         )
@@ -224,6 +227,7 @@ def write_results(
         results.intervals,
         results.num_train,
         None if results.images is None else len(results.images) - results.left_out,
+        results.scored,
     )
     command = (
         f"fcnjax evaluate --model={workdir}\nfcnjax predict --model={workdir} IMAGES... --out=DIR"

@@ -60,7 +60,7 @@ def find_model(
     if exported := find_exported(model):
         folder, metadata = exported
         check_exported(folder, metadata, dtype)
-        if resize is not None:
+        if resize not in (None, "original"):
             raise UserError(f"--resize: {folder} is an exported program, whose size is fixed")
         return FoundModel(
             folder, without_machine_keys(load_saved_config(folder)), folder / PROGRAM_FILE

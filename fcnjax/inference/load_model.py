@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.errors import UserError
 from fcnjax.inference.exported import load_exported
-from fcnjax.inference.identity import PROGRAM_FILE, find_exported, find_model
+from fcnjax.inference.identity import PROGRAM_FILE, FoundModel, find_exported, find_model
 from fcnjax.inference.model import Model
 from fcnjax.models import build_model, make_fold_fn
 from fcnjax.models.pretrained.model_folder import read_variables
@@ -48,15 +48,35 @@ def load_variables(
         UserError: There is no such model or complete checkpoint, or its arrays do not fit its
             config.
     """
-    folder, config, file, published = find_model(workdir, dtype, resize)
+    return load_found(find_model(workdir, dtype, resize), workdir, step, sharding)
+
+
+def load_found(
+    model: FoundModel,
+    workdir: str | Path,
+    step: str | int = "best",
+    sharding: jax.sharding.Sharding | None = None,
+) -> tuple[ConfigDict, nn.Module, dict[str, Any], int]:
+    """Load what `load_variables` does of a model that was found before.
+
+    Args:
+        model: From `find_model`.
+        workdir: As `load_variables` takes it, for messages.
+        step: As `load_variables` takes it.
+        sharding: As `load_variables` takes it.
+
+    Raises:
+        UserError: As `load_variables`.
+    """
+    folder, config, file, published = model
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     if published:
         if step not in ("best", "latest"):
             raise UserError(f"{workdir}: has no steps; valid: best")
         if note := licence_note(str(workdir)):
             to_stderr(note)
-        _, model, variables = read_published(published, to_stderr, dtype)
-        return config, model, jax.device_put(variables, sharding), 0
+        _, module, variables = read_published(published, to_stderr, config.model.dtype)
+        return config, module, jax.device_put(variables, sharding), 0
     if file is not None and file.name == PROGRAM_FILE:
         raise UserError(
             f"{folder}: is an exported program, which has no weights; give the workdir that it was "
@@ -67,15 +87,15 @@ def load_variables(
             f"note: {workdir} does not record the pixel type that it was trained on; images of "
             "another type give a wrong mask. A model that is trained now records it"
         )
-    model = build_model(config)
+    module = build_model(config)
     if file is not None:
-        like = jax.eval_shape(lambda: init_variables(model, config))
+        like = jax.eval_shape(lambda: init_variables(module, config))
         variables, stored = read_variables(file, like)
         if step not in ("best", "latest", stored):
             raise UserError(f"{workdir}: holds step {stored} alone; valid: best, {stored}")
-        return config, model, jax.device_put(variables, sharding), stored
-    variables, restored = _restore(folder, config, model, step, sharding)
-    return config, model, variables, restored
+        return config, module, jax.device_put(variables, sharding), stored
+    variables, restored = _restore(folder, config, module, step, sharding)
+    return config, module, variables, restored
 
 
 def _restore(
@@ -121,7 +141,7 @@ def load(
         UserError: There is no such model or complete checkpoint.
     """
     if exported := find_exported(model):
-        if resize is not None:
+        if resize not in (None, "original"):
             raise UserError(f"--resize: {model} is an exported program, whose size is fixed")
         return load_exported(*exported, step, dtype)
     return make_model(*load_variables(model, step, dtype, resize=resize))

@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,18 +94,23 @@ def draw_variables(
     return unflatten_dict(drawn)
 
 
-def _draw(path: tuple[str, ...], shape: tuple[int, ...], name: str) -> np.ndarray:
-    shape = torch_shape(path, shape)
+def draw_tensor(name: str, shape: Sequence[int]) -> np.ndarray:
+    """Draw a tensor of torch, float32, seeded by its name with the salt before it."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    if name.endswith("layer_scale"):
-        shape = (*shape, 1, 1)
     if len(shape) > 1:
         value = rng.standard_normal(shape) * np.sqrt(1.2 / np.prod(shape[1:]))
     elif name.endswith(("running_mean", "bias")):
         value = rng.standard_normal(shape) * 0.1
     else:
         value = rng.uniform(0.5, 1.5, shape)
-    value = value.astype(np.float32)
+    return value.astype(np.float32)
+
+
+def _draw(path: tuple[str, ...], shape: tuple[int, ...], name: str) -> np.ndarray:
+    shape = torch_shape(path, shape)
+    if name.endswith("layer_scale"):
+        shape = (*shape, 1, 1)
+    value = draw_tensor(name, shape)
     if name.endswith("layer_scale"):
         return value[:, 0, 0]
     return from_torch_order(path, value)

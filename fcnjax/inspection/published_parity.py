@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
-from PIL import Image
 
 from fcnjax.augment import normalize, to_unit
+from fcnjax.data.readers.decode import read_image
 from fcnjax.errors import UserError
 from fcnjax.inference import load, load_variables
 from fcnjax.io.numpy_files import read_arrays
@@ -77,7 +77,7 @@ def compare_published(folder: str | Path) -> PublishedResult:
     with jax.default_matmul_precision("highest"):
         errors, scores = _compare_outputs(model, variables, values, expected)
         wrong = 0 if scores is None else _count_wrong(scores, semantic)
-        image = np.asarray(Image.open(folder / IMAGE_FILE).convert("RGB"))
+        image = read_image(folder / IMAGE_FILE, config.data.channels)
         mask = load(folder, resize="original")(image, probabilities=False).mask
     resized = resize_input(FeatureMap(jnp.asarray(image[None])), config.eval.resize, None)
     seen = show_input(resized, config.eval.resize)

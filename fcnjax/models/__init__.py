@@ -4,7 +4,7 @@ from fcnjax.models.build import DTYPES, build_model
 from fcnjax.models.decoders.table import DECODERS
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.fold_batch_norm import make_fold_fn
-from fcnjax.models.input_size import resize_input, resize_map, set_input_size
+from fcnjax.models.input_size import check_resize, resize_input, resize_map, set_input_size
 from fcnjax.models.layers import (
     FeatureMap,
     Platform,
@@ -14,7 +14,7 @@ from fcnjax.models.layers import (
 )
 from fcnjax.models.model_spec import ModelSpec
 from fcnjax.models.segmenter import Segmenter
-from fcnjax.models.split_image import check_split_and_pad, restore_logits, show_input
+from fcnjax.models.split_image import restore_logits, show_input
 
 __all__ = [
     "DECODERS",
@@ -26,7 +26,7 @@ __all__ = [
     "Segmenter",
     "batch_norm_inference",
     "build_model",
-    "check_split_and_pad",
+    "check_resize",
     "compile_for",
     "make_fold_fn",
     "resize_input",

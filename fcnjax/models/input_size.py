@@ -20,6 +20,25 @@ Size = tuple[int, int]
 MOST = 2**14  # pixels of a side
 
 
+def check_resize(resize: ConfigDict) -> None:
+    """Raise UserError unless the keys of `config.eval.resize` fit each other."""
+    if resize.rule and not resize.size:
+        raise UserError(f"config.eval.resize.size: is empty, and rule={resize.rule} needs it")
+    fits = resize.rule == "shortest_edge" and len(resize.size) == 1
+    if resize.split and (not fits or resize.pad):
+        raise UserError(
+            "config.eval.resize.split: needs eval.resize.rule=shortest_edge, one number in "
+            "eval.resize.size, and no eval.resize.pad"
+        )
+    if resize.pad and not (resize.rule and resize.size):
+        raise UserError("config.eval.resize.pad: needs eval.resize.rule and eval.resize.size")
+    if (resize.split or resize.pad) and (resize.crop or resize.multiple != 1):
+        key = "split" if resize.split else "pad"
+        raise UserError(
+            f"config.eval.resize.{key}: needs eval.resize.crop=() and eval.resize.multiple=1"
+        )
+
+
 def input_size(size: Size, resize: ConfigDict) -> Size:
     """Return the height and width at which a model sees an image, before it is cropped.
 

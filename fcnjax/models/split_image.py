@@ -12,26 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from ml_collections import ConfigDict
 
-from fcnjax.errors import UserError
 from fcnjax.models.layers.feature_map import FeatureMap, map_data, zero_outside
 from fcnjax.models.layers.resize import resize_like
-
-
-def check_split_and_pad(resize: ConfigDict) -> None:
-    """Raise UserError where images are to be split or padded, and other keys do not allow it."""
-    fits = resize.rule == "shortest_edge" and len(resize.size) == 1
-    if resize.split and (not fits or resize.pad):
-        raise UserError(
-            "config.eval.resize.split: needs eval.resize.rule=shortest_edge, one number in "
-            "eval.resize.size, and no eval.resize.pad"
-        )
-    if resize.pad and not (resize.rule and resize.size):
-        raise UserError("config.eval.resize.pad: needs eval.resize.rule and eval.resize.size")
-    if (resize.split or resize.pad) and (resize.crop or resize.multiple != 1):
-        key = "split" if resize.split else "pad"
-        raise UserError(
-            f"config.eval.resize.{key}: needs eval.resize.crop=() and eval.resize.multiple=1"
-        )
 
 
 def show_input(x: FeatureMap, resize: ConfigDict) -> FeatureMap:

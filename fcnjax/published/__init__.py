@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fcnjax.published.kinds import Published, find_published, is_external
-    from fcnjax.published.model import read_config, read_model_folder, read_published
+    from fcnjax.published.model import read_published
 
 __all__ = [
     "Published",
     "find_published",
     "is_external",
-    "read_config",
-    "read_model_folder",
     "read_published",
 ]
 
@@ -26,8 +24,6 @@ _MODULES = {
     "Published": "kinds",
     "find_published": "kinds",
     "is_external": "kinds",
-    "read_config": "model",
-    "read_model_folder": "model",
     "read_published": "model",
 }
 

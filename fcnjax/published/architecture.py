@@ -99,7 +99,6 @@ class Architecture:
         unused: Beginnings of the names of tensors that prediction does not use.
         check: Called with the tensors and the file's name; raises UserError for weights that are
             not supported.
-        flips_channels: Whether the processor turns RGB into BGR, if its file does not say.
     """
 
     model: Callable[[PublishedConfig], dict[str, Any]]

@@ -1,7 +1,6 @@
 """Reading a published model: its module and variables."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +11,7 @@ from ml_collections import ConfigDict
 from fcnjax.errors import UserError, join_names
 from fcnjax.models.build import build_model
 from fcnjax.published.convert import convert_model
-from fcnjax.published.kinds import Published, find_published
+from fcnjax.published.kinds import Published
 from fcnjax.published.weights import read_published_tensors
 
 
@@ -28,36 +27,6 @@ class PublishedModel(NamedTuple):
     config: ConfigDict
     model: nn.Module
     variables: dict[str, Any]
-
-
-def read_config(source: str | Path, log: Callable[[str], None]) -> ConfigDict:
-    """Return the config of fcnjax that describes a published model.
-
-    Args:
-        source: As `find_published` takes it.
-        log: Called with a line about what is assumed.
-
-    Raises:
-        UserError: As `read_published`, or there is no such model.
-    """
-    return _require(source).describe(log).config
-
-
-def read_model_folder(
-    source: str | Path, log: Callable[[str], None], dtype: str | None = None
-) -> PublishedModel:
-    """Read a published model, as `read_published`.
-
-    Raises:
-        UserError: As `read_published`, or there is no such model.
-    """
-    return read_published(_require(source), log, dtype)
-
-
-def _require(source: str | Path) -> Published:
-    if (published := find_published(source)) is None:
-        raise UserError(f"{source}: is not a model of another library, by its config.json")
-    return published
 
 
 def read_published(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from fcnjax.data.labels.class_names import class_key
 from fcnjax.data.sources.benchmarks import ade20k, celebamask, cityscapes, voc
 from fcnjax.data.sources.benchmarks.palette import parse_palette
 
@@ -59,7 +60,7 @@ def _palettes() -> Iterator[dict[str, RGB]]:
 def find_palette(class_names: Sequence[str]) -> tuple[RGB, ...]:
     """Return the colours of the dataset whose classes these are; () where none has them all.
 
-    A name counts by its first synonym, without case.
+    A name counts by its first synonym, without case, spaces, `_` and `-`.
     """
     names = [_key(name) for name in class_names]
     for palette in _palettes():
@@ -70,4 +71,4 @@ def find_palette(class_names: Sequence[str]) -> tuple[RGB, ...]:
 
 
 def _key(name: str) -> str:
-    return " ".join(name.split(",")[0].split(";")[0].replace("_", " ").split()).lower()
+    return class_key(name.split(",")[0].split(";")[0])

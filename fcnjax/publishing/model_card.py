@@ -45,7 +45,7 @@ class Card:
 
     Attributes:
         name: Name of the model.
-        step: Step of its weights.
+        step: Step of its weights; 0 if they were trained by another library.
         parameters: Number of its parameters.
         license_id: Identifier of a licence on the hub, or None.
         dataset: A name, or `OWNER/NAME` on the hub, or None.

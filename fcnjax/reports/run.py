@@ -54,6 +54,7 @@ class Scores(NamedTuple):
         intervals: Confidence intervals from `metrics.intervals`, shown below the class scores.
         num_train: Number of training images; None if unknown.
         num_eval: Number of evaluated images; None if unknown.
+        scored: The classes that have scores, if the dataset has not all those of the model.
     """
 
     metrics: Mapping[str, Any]
@@ -62,6 +63,12 @@ class Scores(NamedTuple):
     intervals: Intervals = MappingProxyType({})
     num_train: int | None = None
     num_eval: int | None = None
+    scored: Sequence[int] | None = None
+
+    @property
+    def is_converted(self) -> bool:
+        """True if the model was trained by another library, and has no steps."""
+        return self.metrics.get("step") == 0
 
 
 def write_report(
@@ -84,7 +91,7 @@ def write_report(
     """
     metrics, confusion, intervals = evaluated.metrics, evaluated.confusion, evaluated.intervals
     names, palette = class_colours(config)
-    scores, lines = compute(confusion, names), read_metrics(workdir)
+    scores, lines = compute(confusion, names, evaluated.scored), read_metrics(workdir)
     best = best_step(lines, config.eval.best_metric)
     page = render(
         "reports/templates/run.html.j2",
@@ -93,9 +100,10 @@ def write_report(
         tiles=_tiles(scores, metrics, names),
         has_distances=any(n in metrics for n, spec in EXTRA.items() if not spec.in_percent),
         examples=[
-            _describe_example(e, names, palette, config.data.ignore_label)
+            _describe_example(e, names, palette, config.data.ignore_label, evaluated.scored)
             for e in evaluated.examples
         ],
+        is_converted=evaluated.is_converted,
         class_colours=colour_legend(names, palette),
         difference_colours=pictures.difference_legend(len(names)),
         curves=_learning_curves(lines, names, best),
@@ -104,6 +112,7 @@ def write_report(
         classes=[
             _class_row(name, rgb, scores, intervals)
             for name, rgb in zip(names, palette, strict=True)
+            if name in scores["iou"]
         ],
         num_classes=len(names),
         matrix=_matrix(np.asarray(confusion), names),
@@ -137,7 +146,7 @@ def _facts(config: ConfigDict, evaluated: Scores, lines: Lines) -> list[list[str
     return [
         [
             f"{config.model.decoder} on {config.model.encoder}",
-            f"{config.train.steps} steps of {config.train.batch_size} images",
+            *_training_facts(config, evaluated),
             *([f"trained for {duration}, without evaluations"] if duration else []),
         ],
         [
@@ -176,13 +185,22 @@ def best_step(lines: Lines, metric: str) -> int | None:
     return max(defined)[1] if defined else None
 
 
+def _training_facts(config: ConfigDict, evaluated: Scores) -> list[str]:
+    if evaluated.is_converted:
+        return ["trained by another library"]
+    return [f"{config.train.steps} steps of {config.train.batch_size} images"]
+
+
 def _tiles(
     scores: Mapping[str, Any], metrics: Mapping[str, Any], names: Sequence[str]
 ) -> dict[str, str]:
     """Return the texts of the tiles at the top, by title."""
     values = flat(scores)
-    tiles = {title: percent(values[name]) for name, title in _main_scores(names).items()}
+    main = _main_scores(names if len(scores["iou"]) == len(names) else ())
+    tiles = {title: percent(values[name]) for name, title in main.items()}
     for name, value in metrics.items():
+        if (name, value) == ("step", 0):
+            continue
         if name in values or not isinstance(value, int | float) or name.endswith("_bound"):
             continue
         metric = metric_of(name)
@@ -269,7 +287,11 @@ def interval_text(intervals: Intervals, name: str) -> str:
 
 
 def _describe_example(
-    example: Mapping[str, Any], names: Sequence[str], palette: pictures.Palette, ignore_label: int
+    example: Mapping[str, Any],
+    names: Sequence[str],
+    palette: pictures.Palette,
+    ignore_label: int,
+    scored: Sequence[int] | None,
 ) -> dict[str, Any]:
     """Return the name of an example, its score, and its pictures as data URIs by caption."""
     label, prediction = np.asarray(example["label"]), np.asarray(example["prediction"])
@@ -277,7 +299,7 @@ def _describe_example(
     difference = pictures.difference(label, prediction, len(names), ignore_label)
     return {
         "name": str(example["name"]),
-        "score": _score(confusion, names),
+        "score": _score(confusion, names, scored),
         "panels": {
             "image": embed(pictures.to_rgb(np.asarray(example["image"])), photo=True),
             "truth": embed(pictures.colorize(label, palette)),
@@ -287,8 +309,10 @@ def _describe_example(
     }
 
 
-def _score(confusion: np.ndarray, names: Sequence[str]) -> str:
-    scores = compute(confusion, names)
+def _score(confusion: np.ndarray, names: Sequence[str], scored: Sequence[int] | None) -> str:
+    scores = compute(confusion, names, scored)
+    if scored is not None:
+        return f"mean IoU: {percent(scores['mean_iou'])}"
     value = scores["dice"][names[1]] if len(names) == 2 else scores["mean_iou"]
     return f"{image_score_title(names)}: {percent(value)}"
 

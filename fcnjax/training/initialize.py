@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
+from fcnjax.data.labels.class_match import ClassMatch
 from fcnjax.errors import UserError
 from fcnjax.inference import load_variables
 from fcnjax.inference.identity import find_model
@@ -24,7 +25,6 @@ from fcnjax.models.pretrained.sources import IMAGENET_MEAN, IMAGENET_STD, fetch_
 from fcnjax.parallel.mesh import replicated, state_shardings
 from fcnjax.parallel.processes import broadcast_from_primary
 from fcnjax.training.checkpoint import Checkpoints
-from fcnjax.training.class_match import ClassMatch
 from fcnjax.training.state import (
     FAST_COMPILE_OPTIONS,
     Optimizer,

@@ -11,6 +11,7 @@ from flax import struct
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
+from fcnjax.errors import UserError
 from fcnjax.optim import has_average
 
 Optimizer = optax.GradientTransformation
@@ -40,10 +41,23 @@ class TrainState(struct.PyTreeNode):
 
 
 def init_variables(model: nn.Module, config: ConfigDict) -> dict[str, Any]:
-    """Initialize `params` and `batch_stats` from `config.train.seed`; may be traced."""
+    """Initialize `params` and `batch_stats` from `config.train.seed`; may be traced.
+
+    Raises:
+        UserError: `encoder_options` or `decoder_options` contradict each other.
+    """
     channels = len(channel_names(config.data.channels))
     image = jnp.zeros((1, *config.augment.crop, channels), jnp.float32)
-    variables = model.init(jax.random.key(config.train.seed), image, train=False)
+    try:
+        variables = model.init(jax.random.key(config.train.seed), image, train=False)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        options = {
+            f"{kind}_options": config.model[f"{kind}_options"] for kind in ("encoder", "decoder")
+        }
+        if not any(options.values()):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"config.model: {options} describe no valid model: {reason}") from error
     return {"batch_stats": {}, **variables}
 
 

@@ -18,7 +18,7 @@ from fcnjax.models import (
     FeatureMap,
     Platform,
     batch_norm_inference,
-    check_split_and_pad,
+    check_resize,
     compile_for,
     resize_input,
     restore_logits,
@@ -232,7 +232,7 @@ def _make_logits_fn(
 ) -> Callable[..., jax.Array]:
     """Return `logits_fn`, with the arguments of `predict_step`."""
     resize = config.eval.resize
-    check_split_and_pad(resize)
+    check_resize(resize)
 
     def logits_fn(
         variables: dict,

@@ -2,38 +2,26 @@
 
 import json
 import shutil
-import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
+from fcnjax.inspection.parity import draw_tensor
+from fcnjax.published import find_published, read_published
+
 GOLDENS = Path(__file__).parents[1] / "published" / "goldens"
 NAMES = sorted(path.name for path in GOLDENS.iterdir())
-
-
-def draw_tensor(name, shape):
-    """Draw a tensor as benchmarks/reference_outputs.py does, seeded by its name."""
-    if name.endswith("num_batches_tracked"):
-        return np.zeros(shape, np.int64)
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    if len(shape) > 1:
-        value = rng.standard_normal(shape) * np.sqrt(1.2 / np.prod(shape[1:]))
-    elif name.endswith("running_var"):
-        value = rng.uniform(0.5, 1.5, shape)
-    elif name.endswith(("running_mean", "bias")):
-        value = rng.standard_normal(shape) * 0.1
-    else:
-        value = rng.uniform(0.5, 1.5, shape)
-    return np.asarray(value, np.float32)
 
 
 def drawn_tensors(name):
     """The tensors of the file of a small model."""
     drawn = json.loads((GOLDENS / name / "tensors.json").read_text())
     tensors = {
-        key: draw_tensor(drawn["salt"] + key, shape) for key, shape in drawn["shapes"].items()
+        key: draw_tensor(drawn["salt"] + key, shape)
+        for key, shape in drawn["shapes"].items()
+        if not key.endswith("num_batches_tracked")
     }
     if "attn_mask_probs" in tensors:  # masked attention is for training
         tensors["attn_mask_probs"] *= 0
@@ -57,3 +45,13 @@ def read_image(path):
     """The pixels of an image file."""
     with Image.open(path) as image:
         return np.asarray(image)
+
+
+def read_config(source, log):
+    """The config of a published model."""
+    return find_published(source).describe(log).config
+
+
+def read_model(source):
+    """A published model: its config, module and variables."""
+    return read_published(find_published(source), print)

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from fcnjax.models import DECODERS, Segmenter
-from fcnjax.models.encoders.beit import BEiT
 from fcnjax.models.encoders.convnext import ConvNeXt
 from fcnjax.models.encoders.densenet import DenseNet, FCDenseNet
-from fcnjax.models.encoders.eomt import EoMTEncoder
 from fcnjax.models.encoders.inverted import Block, InvertedNet
-from fcnjax.models.encoders.mit import MiT
 from fcnjax.models.encoders.mobilenet_tf import MobileNetV2
-from fcnjax.models.encoders.mobilevit import MobileViT
-from fcnjax.models.encoders.mobilevit_v2 import MobileViTV2
 from fcnjax.models.encoders.plain import VGG, Vanilla
 from fcnjax.models.encoders.resnet import ResNet
-from fcnjax.models.encoders.swin import Swin
-from fcnjax.models.encoders.vit import ViT
+from fcnjax.models.encoders.transformers.beit import BEiT
+from fcnjax.models.encoders.transformers.eomt import EoMTEncoder
+from fcnjax.models.encoders.transformers.mit import MiT
+from fcnjax.models.encoders.transformers.mobilevit import MobileViT
+from fcnjax.models.encoders.transformers.mobilevit_v2 import MobileViTV2
+from fcnjax.models.encoders.transformers.swin import Swin
+from fcnjax.models.encoders.transformers.vit import ViT
 
 CLASSES = 3
 INVERTED = (

@@ -11,17 +11,22 @@ from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import build_model
 from fcnjax.models.decoders.eomt import EoMT
-from fcnjax.models.encoders.eomt import EoMTEncoder
+from fcnjax.models.encoders.transformers.eomt import EoMTEncoder
 from fcnjax.models.layers import FeatureMap
-from fcnjax.models.layers.learned_positions import LearnedPositions
-from fcnjax.models.layers.rotary import (
+from fcnjax.models.layers.tokens.learned_positions import LearnedPositions
+from fcnjax.models.layers.tokens.token_map import (
+    TokenMap,
+    from_sequence,
+    sequence_mask,
+    to_sequence,
+)
+from fcnjax.models.layers.transformer.rotary import (
     augment_coordinates,
     axial_rotation,
     grid_coordinates,
     pass_tokens,
     rotate,
 )
-from fcnjax.models.layers.token_map import TokenMap, from_sequence, sequence_mask, to_sequence
 
 small = functools.partial(
     EoMTEncoder, patch=4, width=16, depth=2, heads=2, hidden=20, queries=3, query_blocks=1

@@ -15,7 +15,7 @@ from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import DECODERS, ENCODERS, build_model
 from fcnjax.models.layers import FeatureMap
-from fcnjax.models.layers.token_map import TokenMap
+from fcnjax.models.layers.tokens.token_map import TokenMap
 
 CLASSES = 3
 SIZES = ((33, 20), (1, 1))

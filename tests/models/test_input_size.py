@@ -4,7 +4,7 @@ import pytest
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
-from fcnjax.models.input_size import input_size, resize_map, set_input_size
+from fcnjax.models.input_size import check_resize, input_size, resize_map, set_input_size
 
 
 def resize(**keys):
@@ -71,3 +71,8 @@ def test_requested_size(requested, expected):
 def test_invalid_size_is_one_line(requested):
     with pytest.raises(UserError, match=r"--resize: .* is not original, native"):
         set_input_size(resize(), requested)
+
+
+def test_a_rule_without_a_size_is_one_line():
+    with pytest.raises(UserError, match=r"resize\.size: is empty, and rule=stretch needs it"):
+        check_resize(resize(rule="stretch"))

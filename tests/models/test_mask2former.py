@@ -9,11 +9,11 @@ from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import build_model
 from fcnjax.models.layers import FeatureMap
-from fcnjax.models.layers.deformable_attention import DeformableAttention, sample_points
-from fcnjax.models.layers.dot_product import dot_product
-from fcnjax.models.layers.levels import join_levels, relative_positions, split_levels
-from fcnjax.models.layers.masked_attention import visible_pixels
-from fcnjax.models.layers.sine_positions import sine_positions
+from fcnjax.models.layers.tokens.levels import join_levels, relative_positions, split_levels
+from fcnjax.models.layers.tokens.sine_positions import sine_positions
+from fcnjax.models.layers.transformer.deformable_attention import DeformableAttention, sample_points
+from fcnjax.models.layers.transformer.dot_product import dot_product
+from fcnjax.models.layers.transformer.masked_attention import visible_pixels
 
 SMALL = (
     "queries=3 depth=2 hidden=8 heads=2 pixel_width=8 pixel_depth=1 pixel_hidden=8 mask_width=4 "

@@ -12,9 +12,9 @@ from padded_maps import assert_same_inside, padded, random
 from fcnjax.models import ENCODERS, layers
 from fcnjax.models.decoders.aspp import ASPPDecoder
 from fcnjax.models.encoders.mobilenet_tf import MobileNetV2
-from fcnjax.models.encoders.mobilevit import MobileViT
+from fcnjax.models.encoders.transformers.mobilevit import MobileViT
 from fcnjax.models.layers import FeatureMap
-from fcnjax.models.layers.patch_attention import merge_positions, split_positions
+from fcnjax.models.layers.transformer.patch_attention import merge_positions, split_positions
 
 # Trainable parameters of the encoders of transformers 5.24 with default sizes.
 COUNTS = {"mobilenet_v2_tf": 1_811_712, "mobilevit": 4_833_952, "mobilevit_v2": 4_388_841}

@@ -1,12 +1,14 @@
 """Options of encoders and decoders of free size, as text."""
 
+import jax
 import pytest
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import build_model
-from fcnjax.models.encoders.mit import MiT
+from fcnjax.models.encoders.transformers.mit import MiT
 from fcnjax.models.module_options import format_module_options, option_types, parse_module_options
+from fcnjax.training.state import init_variables
 
 TYPES = option_types(MiT)
 
@@ -64,8 +66,23 @@ def test_options_set_the_fields_of_the_encoder():
         ({"encoder": "mit", "encoder_options": "depths=1,2"}, "widths has 4 entries, and depths 2"),
         ({"encoder": "mit", "encoder_options": "drop_path=0.1"}, "unknown 'drop_path'"),
         ({"decoder_options": "width=8"}, "decoder unet has none"),
+        (
+            {"encoder": "convnext", "decoder": "upernet", "decoder_options": "bins=1,0"},
+            r"bins is \(1, 0\); valid: whole numbers from 1 on",
+        ),
+        (
+            {"encoder": "swin", "decoder": "mask2former", "decoder_options": "queries=0"},
+            "queries is 0; valid: whole numbers from 1 on",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_errors(model, words):
     with pytest.raises(UserError, match=words):
         build_model(config(**model))
+
+
+def test_options_that_make_no_model_are_one_line():
+    made = config(encoder="mobilevit", decoder="aspp", encoder_options="patch=0")
+    made.augment.crop = (32, 32)
+    with pytest.raises(UserError, match="describe no valid model: integer division"):
+        jax.eval_shape(lambda: init_variables(build_model(made), made))

@@ -11,13 +11,16 @@ from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import build_model
 from fcnjax.models.decoders.dpt import DPT
-from fcnjax.models.encoders.beit import BEiT
-from fcnjax.models.encoders.vit import ViT
+from fcnjax.models.encoders.transformers.beit import BEiT
+from fcnjax.models.encoders.transformers.vit import ViT
 from fcnjax.models.layers import BlockConvTranspose, FeatureMap
-from fcnjax.models.layers.interpolation import resize_grid
-from fcnjax.models.layers.patch_embedding import PatchEmbedding
-from fcnjax.models.layers.relative_position import RelativePositionBias, pairs_of_offsets
-from fcnjax.models.layers.token_map import TokenMap
+from fcnjax.models.layers.tokens.interpolation import resize_grid
+from fcnjax.models.layers.tokens.patch_embedding import PatchEmbedding
+from fcnjax.models.layers.tokens.token_map import TokenMap
+from fcnjax.models.layers.transformer.relative_position import (
+    RelativePositionBias,
+    pairs_of_offsets,
+)
 
 rng = np.random.default_rng(0)
 small = functools.partial(ViT, patch=4, width=8, depth=2, heads=2, hidden=12, positions=2)

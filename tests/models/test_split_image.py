@@ -8,7 +8,7 @@ import pytest
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.inference import make_model
-from fcnjax.models import build_model, check_split_and_pad, restore_logits, show_input
+from fcnjax.models import build_model, check_resize, restore_logits, show_input
 from fcnjax.models.input_size import set_input_size
 from fcnjax.models.layers import FeatureMap
 from fcnjax.models.split_image import merge_squares, split_image
@@ -100,7 +100,7 @@ def test_scores_are_averaged_before_the_logarithm():
 )
 def test_keys_that_do_not_fit_are_refused(keys, message):
     with pytest.raises(UserError, match=message):
-        check_split_and_pad(resize_keys(**keys))
+        check_resize(resize_keys(**keys))
 
 
 def test_requested_sizes():

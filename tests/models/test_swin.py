@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 
 from fcnjax.models import ENCODERS
-from fcnjax.models.encoders.swin import Swin
+from fcnjax.models.encoders.transformers.swin import Swin
 from fcnjax.models.layers import FeatureMap, WindowAttention, merge_patches
-from fcnjax.models.layers.windows import merge_windows, relative_bias, shift_mask, split_windows
+from fcnjax.models.layers.transformer.windows import (
+    merge_windows,
+    relative_bias,
+    shift_mask,
+    split_windows,
+)
 
 SIDE, SHIFT = 3, 1
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fcnjax.errors import UserError
-from fcnjax.models.encoders.eomt import EoMTEncoder
+from fcnjax.models.encoders.transformers.eomt import EoMTEncoder
 from fcnjax.models.module_options import option_types, parse_module_options
 from fcnjax.published.architecture import PublishedConfig
 from fcnjax.published.architectures.eomt import EOMT, EOMT_DINOV3
@@ -49,7 +49,7 @@ def test_variants_are_read():
 @pytest.mark.parametrize(
     ("architecture", "values", "words"),
     [
-        (EOMT, {"hidden_act": "quick_gelu"}, "hidden_act: .*quick_gelu.*valid: gelu, relu"),
+        (EOMT, {"hidden_act": "quick_gelu"}, "hidden_act: .*quick_gelu.*valid: gelu, gelu_python"),
         (EOMT, {"patch_size": [16, 16]}, "'patch_size' is .*valid: a whole number"),
         (EOMT, {"image_size": [640, 480]}, "'image_size' is"),
         (EOMT_DINOV3, {"rope_parameters": {"rope_type": "yarn"}}, "rope_type is 'yarn'"),

@@ -67,7 +67,9 @@ def test_only_the_classes_of_the_dataset_are_scored(scored, tmp_path, capsys):
     assert cli.main(argv) == 2
     assert "the model has no class car" in capsys.readouterr().err
     assert cli.main([*argv, "--class-map=car=building"]) == 0
-    assert "tree: tree, sky: sky, wall: wall, car: building" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "tree: tree, sky: sky, wall: wall, car: building" in out
+    assert "3 images are scored (all of them)" in out
     metrics = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
     assert metrics["mean_iou"] == 1
     assert [name for name in metrics if name.startswith("iou/")] == [
@@ -76,10 +78,16 @@ def test_only_the_classes_of_the_dataset_are_scored(scored, tmp_path, capsys):
         "iou/sky",
         "iou/tree",
     ]
-    assert cli.main([*argv, "--class-map=car=sky"]) == 0  # wrong on purpose
+    assert cli.main([*argv, "--class-map=car=sky,tree=ignore"]) == 0  # wrong on purpose
     metrics = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
     assert 0 < metrics["iou/sky"] < 1
     assert metrics["iou/wall"] == 1
+    # Predictions of a building, which is not scored, do not count as a class of IoU 0.
+    assert metrics["mean_iou"] == pytest.approx((1 + metrics["iou/sky"]) / 2)
+    page = (tmp_path / "report.html").read_text()
+    assert f"<small>mean IoU</small><b>{100 * metrics['mean_iou']:.2f}</b>" in page
+    assert "trained by another library" in page
+    assert "Evaluated images" in page
 
 
 def test_out_is_needed(scored, capsys):

@@ -84,6 +84,9 @@ def test_training_keeps_the_classes_it_shares_and_can_be_published(made, tmp_pat
 def test_published_model_becomes_one_of_ours(made, tmp_path):
     model, root = made
     assert cli.main(["publish", f"--model={model}", f"--out={tmp_path / 'ours'}"]) == 0
+    card = (tmp_path / "ours/README.md").read_text()
+    assert "converted by fcnjax" in card
+    assert "## Training" not in card
     image = read_image(root / "images/0.png")
     ours, theirs = load(tmp_path / "ours"), load(model)
     assert ours.config.eval.resize.rule == "stretch"

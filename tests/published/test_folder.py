@@ -4,13 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from drawn_models import drawn_tensors, size_of, write_published
+from drawn_models import drawn_tensors, read_config, read_model, size_of, write_published
 from PIL import Image
 from safetensors.numpy import save_file
 
 from fcnjax import cli, load
 from fcnjax.errors import UserError
-from fcnjax.published import read_config, read_model_folder
 
 NAME = "segformer"
 
@@ -68,7 +67,7 @@ def test_equal_names_are_told_apart(folder):
 def test_what_cannot_be_used_is_one_line(folder, file, values, words):
     change(folder, file, **values)
     with pytest.raises(UserError, match=words):
-        read_model_folder(folder, print)
+        read_model(folder)
 
 
 def test_without_a_processor_imagenet_is_assumed_and_said(folder):
@@ -105,15 +104,15 @@ def test_shards_are_joined_and_a_missing_one_is_named(folder):
     for file, part in parts.items():
         save_file({name: tensors[name] for name in part}, folder / file)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
-    assert read_model_folder(folder, print).variables["params"]
+    assert read_model(folder).variables["params"]
     (folder / "b.safetensors").unlink()
     with pytest.raises(UserError, match=r"1 files are missing: b.safetensors"):
-        read_model_folder(folder, print)
+        read_model(folder)
     (folder / "model.safetensors.index.json").write_text(
         '{"weight_map": {"x": "../x.safetensors"}}'
     )
     with pytest.raises(UserError, match="not a file of weights beside it"):
-        read_model_folder(folder, print)
+        read_model(folder)
 
 
 def test_a_folder_without_weights_is_one_line(folder, capsys):

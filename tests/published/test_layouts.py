@@ -9,7 +9,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from drawn_models import draw_tensor
+from drawn_models import draw_tensor, read_config, read_model
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -18,7 +18,7 @@ from fcnjax.errors import UserError
 from fcnjax.models import build_model
 from fcnjax.models.pretrained.names import torch_shape
 from fcnjax.models.pretrained.sources import Weights
-from fcnjax.published import find_published, kinds, read_config, read_model_folder
+from fcnjax.published import find_published, kinds
 from fcnjax.published.torchvision import SEGMENTERS
 
 VOC = "torchvision://{}/COCO_WITH_VOC_LABELS_V1"
@@ -130,7 +130,7 @@ def torchvision_file(tmp_path, monkeypatch):
 
 
 def check_outputs(name, source, activation=lambda logits: logits):
-    _, model, variables = read_model_folder(source, print)
+    _, model, variables = read_model(source)
     image = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
     with jax.default_matmul_precision("highest"):
         logits = jax.jit(model.apply)(variables, image.transpose(0, 2, 3, 1))["logits"]
@@ -221,5 +221,3 @@ def test_other_folders_are_not_published_models(tmp_path):
     assert find_published(tmp_path) is None
     (tmp_path / "config.json").write_text('{"format_version": 1}')
     assert find_published(tmp_path) is None
-    with pytest.raises(UserError, match="is not a model of another library"):
-        read_config(tmp_path, print)

@@ -4,7 +4,7 @@ import pytest
 
 from fcnjax.errors import UserError
 from fcnjax.models.decoders.mask2former import Mask2Former
-from fcnjax.models.encoders.swin import Swin
+from fcnjax.models.encoders.transformers.swin import Swin
 from fcnjax.models.module_options import option_types, parse_module_options
 from fcnjax.published.architecture import PublishedConfig
 from fcnjax.published.architectures.mask2former import MASK2FORMER

@@ -1,6 +1,6 @@
 """The base class of decoders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from flax import linen as nn
@@ -115,6 +115,24 @@ def check_count(key: str, values: Sequence[int], default: Sequence[int], names: 
             f"config.model.{key}: {len(values)} {kind}; {names[1]} over encoder {names[0]} needs "
             f"{len(default)}, deep first, such as {tuple(default)}"
         )
+
+
+def check_positive(options: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Check that options of `config.model.decoder_options` are 1 or more.
+
+    Args:
+        options: The options that are set: whole numbers, or lists of them.
+        names: Those to check.
+
+    Raises:
+        UserError: One is not.
+    """
+    for name in names:
+        value = options.get(name, 1)
+        if min(value if isinstance(value, tuple) else (value,), default=1) < 1:
+            raise UserError(
+                f"config.model.decoder_options: {name} is {value}; valid: whole numbers from 1 on"
+            )
 
 
 def need_stride_and_deeper(stride: int, strides: Sequence[int]) -> str | None:

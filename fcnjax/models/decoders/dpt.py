@@ -22,7 +22,7 @@ from fcnjax.models.layers import (
     resize_corners_like,
     resize_like,
 )
-from fcnjax.models.layers.token_map import TokenMap
+from fcnjax.models.layers.tokens.token_map import TokenMap
 
 READOUTS = {
     "project": "a linear layer maps a patch and the class token to a patch",

@@ -7,10 +7,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcnjax.errors import UserError
-from fcnjax.models.decoders.decoder import Context, Decoder, Fields
+from fcnjax.models.decoders.decoder import Context, Decoder, Fields, check_positive
 from fcnjax.models.decoders.pixel_decoder import LEVELS, PixelDecoder
 from fcnjax.models.decoders.query_decoder import QueryDecoder
-from fcnjax.models.layers import ACTIVATIONS, FeatureMap, resize_like
+from fcnjax.models.layers import ACTIVATIONS, FeatureMap, query_scores, resize_like
+
+_COUNTS = ("queries", "depth", "hidden", "pixel_depth", "pixel_hidden", "points", "mask_width")
+_COUNTS += ("score_size",)
 
 
 class Mask2Former(Decoder):
@@ -81,6 +84,7 @@ class Mask2Former(Decoder):
             raise UserError(
                 f"config.model.head: decoder {context.names[1]} scores each class; valid: softmax"
             )
+        check_positive(options, _COUNTS)
         heads = options.get("heads", cls.heads)
         for name in ("width", "pixel_width"):
             width = options.get(name, getattr(cls, name))
@@ -127,10 +131,7 @@ class Mask2Former(Decoder):
         self.sow("intermediates", "mask_queries", masks.data.transpose(0, 3, 1, 2))
         # Every example has scores of the same size, as in transformers.
         size = (masks.data.shape[0], self.score_size, self.score_size, 0)
-        masks = resize_like(masks, FeatureMap(jnp.zeros(size)))
-        # The last class is none.
-        shares = nn.softmax(classes)[..., :-1]
-        return FeatureMap(jnp.einsum("bhwq,bqc->bhwc", nn.sigmoid(masks.data), shares))
+        return query_scores(resize_like(masks, FeatureMap(jnp.zeros(size))), classes)
 
 
 def _invalid(name: str, value: Any, valid: str) -> UserError:

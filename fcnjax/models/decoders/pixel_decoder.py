@@ -19,9 +19,9 @@ from fcnjax.models.layers import (
     resize_like,
     zero_outside,
 )
-from fcnjax.models.layers.deformable_attention import DeformableAttention
-from fcnjax.models.layers.levels import join_levels, on_tokens, split_levels
-from fcnjax.models.layers.sine_positions import sine_positions
+from fcnjax.models.layers.tokens.levels import join_levels, on_tokens, split_levels
+from fcnjax.models.layers.tokens.sine_positions import sine_positions
+from fcnjax.models.layers.transformer.deformable_attention import DeformableAttention
 
 LEVELS = 3  # that are refined
 _xavier = nn.initializers.xavier_uniform()

@@ -2,10 +2,18 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 from flax import linen as nn
 
-from fcnjax.models.decoders.decoder import Decoder, need_two_levels, pyramid_levels
+from fcnjax.models.decoders.decoder import (
+    Context,
+    Decoder,
+    Fields,
+    check_positive,
+    need_two_levels,
+    pyramid_levels,
+)
 from fcnjax.models.decoders.smp import RESIZE_FNS
 from fcnjax.models.layers import (
     Conv,
@@ -158,6 +166,12 @@ class UPerNet(PyramidDecoder):
     def stride(self) -> int:
         """Stride of the result."""
         return self.strides[pyramid_levels(self.strides, self.min_stride)[0]]
+
+    @classmethod
+    def fields(cls, context: Context, **options: Any) -> Fields:
+        """Check the sides of the grids."""
+        check_positive(options, ("bins", "min_stride"))
+        return super().fields(context, **options)
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:

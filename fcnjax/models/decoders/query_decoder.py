@@ -19,9 +19,13 @@ from fcnjax.models.layers import (
     resize_like,
     zero_outside,
 )
-from fcnjax.models.layers.levels import on_tokens
-from fcnjax.models.layers.masked_attention import CrossAttention, SelfAttention, visible_pixels
-from fcnjax.models.layers.sine_positions import sine_positions
+from fcnjax.models.layers.tokens.levels import on_tokens
+from fcnjax.models.layers.tokens.sine_positions import sine_positions
+from fcnjax.models.layers.transformer.masked_attention import (
+    CrossAttention,
+    SelfAttention,
+    visible_pixels,
+)
 
 _xavier = nn.initializers.xavier_uniform()
 _embedding_init = nn.initializers.normal(1.0)

@@ -5,18 +5,20 @@ from collections.abc import Callable, Mapping
 from flax import linen as nn
 
 from fcnjax.models.encoders import (
-    beit,
     convnext,
     densenet,
     efficientnet,
-    eomt,
-    mit,
     mobilenet,
     mobilenet_tf,
-    mobilevit,
-    mobilevit_v2,
     plain,
     resnet,
+)
+from fcnjax.models.encoders.transformers import (
+    beit,
+    eomt,
+    mit,
+    mobilevit,
+    mobilevit_v2,
     swin,
     vit,
 )

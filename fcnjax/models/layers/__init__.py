@@ -38,7 +38,6 @@ from fcnjax.models.layers.feature_map import (
     map_data,
     zero_outside,
 )
-from fcnjax.models.layers.learned_positions import LearnedPositions
 from fcnjax.models.layers.mirror import crop_edges, mirror_pad
 from fcnjax.models.layers.norm import (
     ACTIVATIONS,
@@ -50,14 +49,6 @@ from fcnjax.models.layers.norm import (
     activate,
     batch_norm_inference,
 )
-from fcnjax.models.layers.patch_attention import (
-    PatchAttention,
-    SeparableAttention,
-    crop_to_multiple,
-    restore_size,
-    round_up_map,
-)
-from fcnjax.models.layers.patch_merging import merge_patches
 from fcnjax.models.layers.platform import Platform, compile_for, current_platform
 from fcnjax.models.layers.pooling import (
     adaptive_mean,
@@ -66,16 +57,11 @@ from fcnjax.models.layers.pooling import (
     mean_pool,
     unpool_like,
 )
-from fcnjax.models.layers.query_scores import query_scores
 from fcnjax.models.layers.resize import resize_corners_like, resize_like, resize_nearest_like
-from fcnjax.models.layers.rotary import (
-    Rotation,
-    augment_coordinates,
-    axial_rotation,
-    grid_coordinates,
-    pass_tokens,
-)
-from fcnjax.models.layers.token_map import (
+from fcnjax.models.layers.tokens.learned_positions import LearnedPositions
+from fcnjax.models.layers.tokens.patch_merging import merge_patches
+from fcnjax.models.layers.tokens.query_scores import query_scores
+from fcnjax.models.layers.tokens.token_map import (
     LearnedTokens,
     TokenMap,
     from_sequence,
@@ -83,8 +69,22 @@ from fcnjax.models.layers.token_map import (
     sequence_mask,
     to_sequence,
 )
-from fcnjax.models.layers.vit_block import BlockOptions, TransformerBlock
-from fcnjax.models.layers.windows import WindowAttention
+from fcnjax.models.layers.transformer.patch_attention import (
+    PatchAttention,
+    SeparableAttention,
+    crop_to_multiple,
+    restore_size,
+    round_up_map,
+)
+from fcnjax.models.layers.transformer.rotary import (
+    Rotation,
+    augment_coordinates,
+    axial_rotation,
+    grid_coordinates,
+    pass_tokens,
+)
+from fcnjax.models.layers.transformer.vit_block import BlockOptions, TransformerBlock
+from fcnjax.models.layers.transformer.windows import WindowAttention
 
 __all__ = [
     "ACTIVATIONS",

@@ -5,13 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.errors import UserError, choose
+from fcnjax.errors import UserError
 from fcnjax.models.module_options import format_module_options
 from fcnjax.models.pretrained.layouts.rules import Path, layer_names, under
+from fcnjax.published.activations import read_activation
 from fcnjax.published.architecture import Architecture, PublishedConfig
-
-# By their names in transformers.
-_ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "swish": "silu", "relu6": "relu6"}
 
 
 def _model(config: PublishedConfig, encoder: dict[str, Any]) -> dict[str, Any]:
@@ -46,8 +44,7 @@ def _model(config: PublishedConfig, encoder: dict[str, Any]) -> dict[str, Any]:
 
 
 def _activation(config: PublishedConfig) -> str:
-    name = config.text("hidden_act", "gelu")
-    return choose(_ACTIVATIONS, name, f"{config.where}: hidden_act")
+    return read_activation(config, "hidden_act", "gelu")
 
 
 def _dinov2(config: PublishedConfig) -> dict[str, Any]:

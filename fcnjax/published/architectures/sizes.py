@@ -21,6 +21,18 @@ def read_sides(config: PublishedConfig, name: str, default: int) -> tuple[int, i
     return side, side
 
 
+def read_square(config: PublishedConfig, name: str, default: int) -> int:
+    """Return the side of a square.
+
+    Raises:
+        UserError: The value has two different sides, or none above 0.
+    """
+    height, width = read_sides(config, name, default)
+    if height != width or height < 1:
+        raise UserError(f"{config.where}: {name} is {height}, {width}; supported: squares")
+    return height
+
+
 def read_grid(config: PublishedConfig, size: int, patch: int) -> tuple[tuple[int, int], int]:
     """Return the grid of the patches that the model was made for, and the side of a patch.
 
@@ -32,13 +44,11 @@ def read_grid(config: PublishedConfig, size: int, patch: int) -> tuple[tuple[int
     Raises:
         UserError: The grid is empty, or patches are no squares.
     """
-    height, width = read_sides(config, "patch_size", patch)
-    if height != width or height < 1:
-        raise UserError(f"{config.where}: patch_size is {height}, {width}; supported: squares")
-    sides = read_sides(config, "image_size", size)
-    if min(sides) < height:
-        raise UserError(f"{config.where}: image_size is {sides[0]}, {sides[1]}: below patch_size")
-    return (sides[0] // height, sides[1] // height), height
+    side = read_square(config, "patch_size", patch)
+    height, width = read_sides(config, "image_size", size)
+    if min(height, width) < side:
+        raise UserError(f"{config.where}: image_size is {height}, {width}: below patch_size")
+    return (height // side, width // side), side
 
 
 def square_side(config: PublishedConfig, grid: tuple[int, int]) -> int:

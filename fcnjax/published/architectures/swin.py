@@ -7,6 +7,7 @@ from fcnjax.models.module_options import format_module_options
 from fcnjax.models.pretrained.layouts.rules import under
 from fcnjax.published.activations import read_activation
 from fcnjax.published.architecture import PublishedConfig
+from fcnjax.published.architectures.sizes import read_sides, read_square
 
 STAGES = 4
 _BLOCK = {
@@ -43,10 +44,10 @@ def swin_model(config: PublishedConfig) -> dict[str, Any]:
     depths = config.integers("depths", (2, 2, 6, 2))
     if len(depths) != STAGES:
         raise UserError(f"{config.where}: depths has {len(depths)} entries; supported: {STAGES}")
-    patch = _square(config, "patch_size", 4)
+    patch = read_square(config, "patch_size", 4)
     rows = columns = 0
     if config.flag("use_absolute_embeddings", False):
-        rows, columns = (side // patch for side in _sides(config, "image_size", 224))
+        rows, columns = (side // patch for side in read_sides(config, "image_size", 224))
     width = config.integer("embed_dim", 96)
     options = {
         "depths": depths,
@@ -68,21 +69,3 @@ def swin_model(config: PublishedConfig) -> dict[str, Any]:
         "encoder_options": format_module_options(options),
         "drop_path": config.number("drop_path_rate", 0.1),
     }
-
-
-def _sides(config: PublishedConfig, name: str, default: int) -> tuple[int, int]:
-    """Return a height and a width, of a number or a list of two."""
-    if isinstance(config.content.get(name), list):
-        sides = config.integers(name)
-        if len(sides) != 2:
-            raise UserError(f"{config.where}: {name} has {len(sides)} entries; valid: 2")
-        return sides
-    side = config.integer(name, default)
-    return side, side
-
-
-def _square(config: PublishedConfig, name: str, default: int) -> int:
-    height, width = _sides(config, name, default)
-    if height != width or height < 1:
-        raise UserError(f"{config.where}: {name} is {height}, {width}; supported: squares")
-    return height

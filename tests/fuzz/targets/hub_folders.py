@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 
 from fcnjax.models import build_model
-from fcnjax.published import read_config
+from fcnjax.published import find_published
 from tests.fuzz.mutations import JSON
 from tests.fuzz.target import Target
 
@@ -26,8 +26,9 @@ def _make(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> None:
-    config = read_config(path.parent, lambda line: None)
-    build_model(config)
+    published = find_published(path.parent)
+    if published is not None:  # else another kind of folder
+        build_model(published.describe(lambda line: None).config)
     jax.clear_caches()
 
 

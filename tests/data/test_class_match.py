@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fcnjax.training.class_match import ClassMatch
+from fcnjax.data.labels.class_match import ClassMatch, class_ids, find_class
 
 
 def test_outputs_follow_the_names():
@@ -36,3 +36,14 @@ def test_output_for_no_object_is_kept():
 )
 def test_variables_with_an_output_for_each_class(trained, new, name, shapes, expected):
     assert ClassMatch(trained, new).is_by_class(name, *shapes) is expected
+
+
+def test_a_first_synonym_comes_before_the_further_ones_of_other_classes():
+    ids = class_ids(
+        ("screen door, screen", "house", "building, house", "screen, projection screen")
+    )
+    assert find_class("Screen", ids) == 3
+    assert find_class("house", ids) == 1
+    assert find_class("building", ids) == 2
+    assert find_class("projection_screen", ids) == 3
+    assert find_class("door", ids) is None

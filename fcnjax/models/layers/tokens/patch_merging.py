@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from fcnjax.models.layers.convolution.rearrange import space_to_depth
 from fcnjax.models.layers.feature_map import FeatureMap
-from fcnjax.models.layers.windows import pad_to_multiple
+from fcnjax.models.layers.transformer.windows import pad_to_multiple
 
 
 def merge_patches(x: FeatureMap) -> FeatureMap:

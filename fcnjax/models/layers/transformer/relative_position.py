@@ -7,7 +7,7 @@ from jax import lax
 
 from fcnjax.models.layers.attention import linear_init
 from fcnjax.models.layers.feature_map import FeatureMap
-from fcnjax.models.layers.interpolation import axis_sizes, linear_weights, multiply_grid
+from fcnjax.models.layers.tokens.interpolation import axis_sizes, linear_weights, multiply_grid
 
 
 class RelativePositionBias(nn.Module):

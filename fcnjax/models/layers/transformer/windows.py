@@ -7,9 +7,9 @@ from jax import lax
 
 from fcnjax.models.layers.attention import linear_init
 from fcnjax.models.layers.convolution.conv import Conv
-from fcnjax.models.layers.dot_product import dot_product, split_heads
 from fcnjax.models.layers.dropout import dropout
 from fcnjax.models.layers.feature_map import FeatureMap, full_extent, zero_outside
+from fcnjax.models.layers.transformer.dot_product import dot_product, split_heads
 
 
 class WindowAttention(nn.Module):

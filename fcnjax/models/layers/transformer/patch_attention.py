@@ -7,9 +7,10 @@ from jax import lax
 
 from fcnjax.models.layers.attention import linear_init
 from fcnjax.models.layers.convolution.conv import Conv
-from fcnjax.models.layers.dot_product import dot_product, split_heads
 from fcnjax.models.layers.dropout import dropout
 from fcnjax.models.layers.feature_map import FeatureMap, extent_mask, max_dim, zero_outside
+from fcnjax.models.layers.transformer.dot_product import dot_product, split_heads
+from fcnjax.models.layers.transformer.windows import merge_windows, split_windows
 
 
 class PatchAttention(nn.Module):
@@ -86,18 +87,12 @@ class SeparableAttention(nn.Module):
 
 def split_positions(data: jax.Array, patch: int) -> jax.Array:
     """Return `[B, H, W, C]` as `[B, patch^2, N, C]`: by position in a patch, then by patch."""
-    batch, height, width, channels = data.shape
-    rows, columns = height // patch, width // patch
-    data = data.reshape(batch, rows, patch, columns, patch, channels).transpose(0, 2, 4, 1, 3, 5)
-    return data.reshape(batch, patch * patch, rows * columns, channels)
+    return split_windows(data, patch).swapaxes(1, 2)
 
 
 def merge_positions(data: jax.Array, size: tuple[int, int], patch: int) -> jax.Array:
     """Invert `split_positions`: return `[B, *size, C]`."""
-    batch, channels = data.shape[0], data.shape[-1]
-    rows, columns = size[0] // patch, size[1] // patch
-    data = data.reshape(batch, patch, patch, rows, columns, channels).transpose(0, 3, 1, 4, 2, 5)
-    return data.reshape(batch, *size, channels)
+    return merge_windows(data.swapaxes(1, 2), size, patch)
 
 
 def round_up_map(x: FeatureMap, multiple: int) -> FeatureMap:

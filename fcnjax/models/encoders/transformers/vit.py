@@ -8,11 +8,16 @@ import numpy as np
 from flax import linen as nn
 
 from fcnjax.models.layers import FeatureMap, dropout, map_data
-from fcnjax.models.layers.interpolation import WEIGHTS
 from fcnjax.models.layers.norm import ACTIVATIONS
-from fcnjax.models.layers.patch_embedding import PatchEmbedding
-from fcnjax.models.layers.token_map import TokenMap, from_sequence, sequence_mask, to_sequence
-from fcnjax.models.layers.vit_block import BlockOptions, TransformerBlock
+from fcnjax.models.layers.tokens.interpolation import WEIGHTS
+from fcnjax.models.layers.tokens.patch_embedding import PatchEmbedding
+from fcnjax.models.layers.tokens.token_map import (
+    TokenMap,
+    from_sequence,
+    sequence_mask,
+    to_sequence,
+)
+from fcnjax.models.layers.transformer.vit_block import BlockOptions, TransformerBlock
 
 
 class PlainTransformer(nn.Module):

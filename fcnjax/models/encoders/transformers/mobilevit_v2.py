@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcnjax.models.encoders.inverted import round_channels
-from fcnjax.models.encoders.mobilevit import MobileViTBase, check_lengths
+from fcnjax.models.encoders.transformers.mobilevit import MobileViTBase, check_lengths
 from fcnjax.models.layers import (
     Conv,
     FeatureMap,

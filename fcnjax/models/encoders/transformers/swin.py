@@ -20,7 +20,7 @@ from fcnjax.models.layers import (
     map_data,
     merge_patches,
 )
-from fcnjax.models.layers.interpolation import resize_grid
+from fcnjax.models.layers.tokens.interpolation import resize_grid
 
 NORM_EPSILON = 1e-5
 

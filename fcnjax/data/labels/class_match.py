@@ -1,7 +1,12 @@
-"""Classes of a trained model that a new one has too, by name, and their outputs."""
+"""Classes of two datasets or models that have the same name.
 
+Names are compared without case, spaces, `_` and `-`. Of synonyms, separated by commas or
+semicolons, each counts.
+"""
+
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -9,6 +14,29 @@ from fcnjax.data.labels.class_names import class_key
 from fcnjax.errors import join_names
 
 _LAST_LAYER = re.compile(r"(^|/)(head|class_\w+|\w*score\w*|side\w*)/\w+$")
+
+
+def class_ids(names: Sequence[str]) -> dict[str, int]:
+    """Return the id of each class by the keys of its name and synonyms.
+
+    A whole name comes before a first synonym of another class, and that before further ones.
+    """
+    keys = [_keys(name) for name in names]
+    ids: dict[str, int] = {}
+    for ranked in itertools.zip_longest(*keys):
+        for i, key in enumerate(ranked):
+            if key is not None:
+                ids.setdefault(key, i)
+    return ids
+
+
+def find_class(name: str, ids: Mapping[str, int]) -> int | None:
+    """Return the id of a name, from `class_ids`; None if there is no such class."""
+    return next((ids[key] for key in _keys(name) if key in ids), None)
+
+
+def _keys(name: str) -> list[str]:
+    return [class_key(part) for part in (name, *name.replace(";", ",").split(","))]
 
 
 class ClassMatch:
@@ -21,11 +49,11 @@ class ClassMatch:
 
     def __init__(self, trained: Sequence[str], new: Sequence[str]):
         self._trained, self._new = len(trained), len(new)
-        ids = {class_key(name): i for i, name in enumerate(trained)}
-        keys = [class_key(name) for name in new]
-        self.pairs = [(ids[key], i) for i, key in enumerate(keys) if key in ids]
-        self._is_same = keys == [*ids]
-        rest = [name for name, key in zip(new, keys, strict=True) if key not in ids]
+        ids = class_ids(trained)
+        partners = [find_class(name, ids) for name in new]
+        self.pairs = [(old, i) for i, old in enumerate(partners) if old is not None]
+        self._is_same = partners == [*range(len(trained))]
+        rest = [name for name, old in zip(new, partners, strict=True) if old is None]
         kept = [new[i] for _, i in self.pairs]
         self.description = (
             f"outputs of {len(kept)} classes are kept by their names ({join_names(kept) or 'none'})"

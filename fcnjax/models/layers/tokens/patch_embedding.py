@@ -6,8 +6,8 @@ from flax import linen as nn
 from fcnjax.models.layers.attention import linear_init
 from fcnjax.models.layers.convolution.conv import Conv
 from fcnjax.models.layers.feature_map import FeatureMap, zero_outside
-from fcnjax.models.layers.interpolation import resize_grid
-from fcnjax.models.layers.token_map import TokenMap
+from fcnjax.models.layers.tokens.interpolation import resize_grid
+from fcnjax.models.layers.tokens.token_map import TokenMap
 
 
 class PatchEmbedding(nn.Module):

@@ -12,11 +12,11 @@ from flax import linen as nn
 
 from fcnjax.models.layers.attention import linear_init
 from fcnjax.models.layers.convolution.conv import Conv
-from fcnjax.models.layers.dot_product import dot_product, split_heads
 from fcnjax.models.layers.dropout import DropPath, dropout
 from fcnjax.models.layers.feature_map import FeatureMap, add, map_data
 from fcnjax.models.layers.norm import LayerNorm, activate
-from fcnjax.models.layers.rotary import Rotation, rotate
+from fcnjax.models.layers.transformer.dot_product import dot_product, split_heads
+from fcnjax.models.layers.transformer.rotary import Rotation, rotate
 
 
 @dataclasses.dataclass(frozen=True)

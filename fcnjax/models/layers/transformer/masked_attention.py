@@ -8,10 +8,10 @@ from flax import linen as nn
 from jax import lax
 
 from fcnjax.models.layers.convolution.conv import Conv
-from fcnjax.models.layers.dot_product import dot_product, split_heads
 from fcnjax.models.layers.dropout import dropout
 from fcnjax.models.layers.feature_map import FeatureMap, extent_mask
-from fcnjax.models.layers.levels import on_tokens
+from fcnjax.models.layers.tokens.levels import on_tokens
+from fcnjax.models.layers.transformer.dot_product import dot_product, split_heads
 
 _xavier = nn.initializers.xavier_uniform()
 # Of a matrix `[out, in]`.

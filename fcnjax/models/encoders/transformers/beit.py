@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import jax
 from flax import linen as nn
 
-from fcnjax.models.encoders.vit import PlainTransformer
+from fcnjax.models.encoders.transformers.vit import PlainTransformer
 from fcnjax.models.layers import NORMS, ConvTranspose2x, FeatureMap, max_pool
-from fcnjax.models.layers.relative_position import RelativePositionBias
+from fcnjax.models.layers.transformer.relative_position import RelativePositionBias
 
 LEVELS = 4
 

@@ -8,14 +8,14 @@ import numpy as np
 from flax import linen as nn
 
 from fcnjax.models.layers.convolution.conv import Conv
-from fcnjax.models.layers.dot_product import split_heads
 from fcnjax.models.layers.feature_map import FeatureMap
-from fcnjax.models.layers.levels import (
+from fcnjax.models.layers.tokens.levels import (
     level_sizes,
     on_tokens,
     relative_positions,
     split_levels,
 )
+from fcnjax.models.layers.transformer.dot_product import split_heads
 
 _xavier = nn.initializers.xavier_uniform()
 

@@ -1,0 +1,1 @@
+"""Tokens, patches and positions of vision transformers."""

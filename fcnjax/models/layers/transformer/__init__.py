@@ -1,0 +1,1 @@
+"""Attention of vision transformers, and their blocks."""
