@@ -20,9 +20,10 @@ class Processor:
     Attributes:
         size: The size, as `size` has it.
         filter: The number of the filter.
-        crop: Whether the centre is cropped, and to which side.
-        normalises: Whether it uses mean and deviation, unless the file says no.
-        mean, std: They.
+        crop: The side of the square that is cropped from the centre.
+        crops: Whether it is cropped, unless the file says no.
+        normalises: Whether it uses mean and standard deviation, unless the file says no.
+        mean, std: For pixels in 0..1, in the order RGB.
         flips: Whether RGB becomes BGR.
         is_square: Whether a single number is the side of a square, and not the shortest edge.
         may_split: Whether it splits or pads images where its file says so.
@@ -57,8 +58,10 @@ PROCESSORS: Mapping[str, Processor] = {
     "MobileViT": Processor(
         {"shortest_edge": 224}, 3, 256, crops=True, normalises=False, flips=True, is_square=False
     ),
-    "Mask2Former": Processor(
-        {"shortest_edge": 800, "longest_edge": 1333}, is_square=False, divisor=32
+    # Some Mask2Former files name the processor of its predecessor, which does the same.
+    **dict.fromkeys(
+        ("Mask2Former", "MaskFormer"),
+        Processor({"shortest_edge": 800, "longest_edge": 1333}, is_square=False, divisor=32),
     ),
     "Eomt": Processor({"shortest_edge": 640, "longest_edge": 640}, is_square=False, may_split=True),
     "ViT": Processor(_square(224), mean=_HALF, std=_HALF),
@@ -73,12 +76,14 @@ class Preprocessing:
         resize: Keys of `config.eval.resize`.
         mean, std: For pixels in 0..1, in the order RGB.
         flips: Whether the model takes BGR.
+        reduces_labels: Whether the masks of its dataset have 0 for no class, and ids from 1 on.
     """
 
     resize: Mapping[str, Any] = field(default_factory=dict)
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     flips: bool = False
+    reduces_labels: bool = False
 
 
 def read_preprocessing(config: PublishedConfig) -> Preprocessing:
@@ -102,7 +107,9 @@ def read_preprocessing(config: PublishedConfig) -> Preprocessing:
     if defaults.may_split and any(config.flag(f"do_{k}", False) for k in ("split_image", "pad")):
         config.require("do_resize", True)  # to the size of the squares
     resize = _resize(config, defaults) if config.flag("do_resize", True) else {}
-    return Preprocessing(resize, mean, std, flips)
+    # Older files have the second name.
+    reduces = any(config.flag(name, False) for name in ("do_reduce_labels", "reduce_labels"))
+    return Preprocessing(resize, mean, std, flips, reduces)
 
 
 def _normalisation(config: PublishedConfig, defaults: Processor) -> tuple[tuple, tuple]:

@@ -95,4 +95,10 @@ def _read_preprocessing(folder: Path, log: Callable[[str], None]) -> Preprocessi
             "images are seen at their own size"
         )
         return Preprocessing()
-    return read_preprocessing(PublishedConfig(read_json(path, LARGEST_CONFIG), str(path)))
+    preprocessing = read_preprocessing(PublishedConfig(read_json(path, LARGEST_CONFIG), str(path)))
+    if preprocessing.reduces_labels:
+        log(
+            f"note: {path}: do_reduce_labels: in masks of its dataset 0 is no class, and the other "
+            "values are one more than their ids in masks written here"
+        )
+    return preprocessing

@@ -87,6 +87,23 @@ def test_normalisation_is_that_of_pixels_in_0_to_1(folder):
     np.testing.assert_allclose(data.std, 0.5)
 
 
+def test_labels_that_count_from_one_are_said(folder):
+    for key in ("do_reduce_labels", "reduce_labels"):
+        values = {"do_reduce_labels": None, "reduce_labels": None, key: True}
+        change(folder, "preprocessor_config.json", **values)
+        lines = []
+        read_config(folder, lines.append)
+        assert "one more than their ids" in lines[0]
+
+
+def test_a_processor_of_an_older_version_is_read(folder):
+    keys = {"image_processor_type": None, "feature_extractor_type": "MaskFormerFeatureExtractor"}
+    keys |= {"size": 40, "max_size": 70, "size_divisor": 0}
+    change(folder, "preprocessor_config.json", **keys)
+    resize = read_config(folder, print).eval.resize
+    assert (resize.rule, resize.size, resize.multiple) == ("shortest_edge", (40, 70), 1)
+
+
 def test_code_of_the_repository_is_not_run_and_said(folder):
     change(folder, auto_map={"AutoModel": "evil.Model"})
     lines = []
