@@ -79,12 +79,14 @@ def _make_predict_step(program: export.Exported) -> Callable[..., dict[str, jax.
         extent: jax.Array | None = None,
         key: jax.Array | None = None,
         like: FeatureMap | None = None,  # the program resizes by itself
+        only_mask: bool = False,
     ) -> dict[str, jax.Array]:
         if key is not None:
             raise UserError("--dropout-samples: an exported program has no dropout left to draw")
         if extent is None:
             extent = jnp.broadcast_to(np.asarray(image.shape[1:3], np.int32), (len(image), 2))
-        return program.call(_convert_input(image, input_dtype), extent)
+        outputs = program.call(_convert_input(image, input_dtype), extent)
+        return {"mask": outputs["mask"]} if only_mask else outputs
 
     return predict_step
 

@@ -1,6 +1,7 @@
 """A trained model that predicts images of any size."""
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ class Model:
         self._predict_step = predict_step
         self._predict = jax.jit(predict_step)
         # Separate functions, so that XLA drops the outputs that are not requested.
-        self._predict_mask = jax.jit(lambda *args: {"mask": predict_step(*args)["mask"]})
+        self._predict_mask = jax.jit(functools.partial(predict_step, only_mask=True))
         self._probabilities = jax.jit(lambda *args: predict_step(*args)["probabilities"])
 
     def __call__(self, image: np.ndarray | File, *, probabilities: bool = True) -> Prediction:

@@ -1,6 +1,7 @@
 """The segmentation model: encoder, decoder and head."""
 
 import contextlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from fcnjax.models.layers import (
     FeatureMap,
     lecun_normal,
     map_data,
+    read_resized,
     resize_corners_like,
     resize_like,
     zero_outside,
@@ -49,6 +51,7 @@ class Segmenter(nn.Module):
         train: bool = False,
         extent: jax.Array | None = None,
         like: FeatureMap | None = None,
+        read: Callable[[jax.Array], jax.Array] | None = None,
     ) -> dict:
         """Return `{"logits": [B, H, W, out_channels] float32, "aux": {}}`.
 
@@ -66,6 +69,9 @@ class Segmenter(nn.Module):
                 they are meaningless. None: the whole image is valid.
             like: A map of the size and extent that the logits are resized to; None for those of the
                 image.
+            read: Reduces the logits of a pixel, `[..., out_channels]` to `[...]`, such as argmax.
+                The result has `read`, `[B, H, W]`, instead of `logits`, which of a large image
+                never exist as a whole.
 
         Raises:
             ValueError: Another number of channels, or an extent when batch norm is trained.
@@ -88,20 +94,45 @@ class Segmenter(nn.Module):
         aux = {name: resize_like(_to_float32(side), x).data for name, side in side_logits.items()}
         if self.aux_head is not None:
             aux["aux_head"] = _resize_logits(self.aux_head(features, train), self.aux_head, x).data
-        if like is None or not self.decoder.resized_once:
-            y = _resize_logits(y, self.decoder, x)
-        if like is not None:
-            y = resize_like(_to_float32(y), like)
-        if self.decoder.returns_scores:
-            # The softmax of these logits is the share of each class in the scores.
-            y = map_data(lambda data: jnp.log(jnp.maximum(data, jnp.finfo(data.dtype).tiny)), y)
-        return {"logits": y.data, "aux": aux}
+        name = "logits" if read is None else "read"
+        return {name: self._finish(_to_float32(y), x, like, read), "aux": aux}
+
+    def _finish(
+        self,
+        y: FeatureMap,
+        image: FeatureMap,
+        like: FeatureMap | None,
+        read: Callable[[jax.Array], jax.Array] | None,
+    ) -> jax.Array:
+        """Return the logits of each pixel, or what `read` reduces them to, from a decoder's map."""
+        decoder = self.decoder
+        to_logits = _log_scores if decoder.returns_scores else lambda data: data
+        if like is not None and not decoder.resized_once:
+            # To the size at which the model sees the image, and then to that of `like`.
+            y = _resize_logits(y, decoder, image)
+        if read is None:
+            y = _resize_logits(y, decoder, image) if like is None else resize_like(y, like)
+            return to_logits(y.data)
+        if like is None and _has_size_of_image(decoder):
+            return read(to_logits(y.data))
+        align_corners = like is None and decoder.align_corners
+        target = image if like is None else like
+        return read_resized(y, target, lambda data: read(to_logits(data)), align_corners)
+
+
+def _log_scores(scores: jax.Array) -> jax.Array:
+    """Return the logits whose softmax is the share of each class in the scores."""
+    return jnp.log(jnp.maximum(scores, jnp.finfo(scores.dtype).tiny))
+
+
+def _has_size_of_image(decoder: Decoder) -> bool:
+    return decoder.stride == 1 and not decoder.resized_once
 
 
 def _resize_logits(x: FeatureMap, decoder: Decoder, image: FeatureMap) -> FeatureMap:
     """Return the logits of `decoder` at the size of the image, in float32."""
     x = _to_float32(x)
-    if decoder.stride == 1 and not decoder.resized_once:
+    if _has_size_of_image(decoder):
         return x
     resize = resize_corners_like if decoder.align_corners else resize_like
     return resize(x, image)

@@ -1,6 +1,7 @@
 """The training, prediction and evaluation steps: pure functions, jitted over a mesh."""
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -199,13 +200,14 @@ def mesh_platform(mesh: Mesh) -> Platform:
 def make_predict_step(
     model: nn.Module, config: ConfigDict, mesh: Mesh | None = None
 ) -> Callable[..., dict[str, jax.Array]]:
-    """Return the pure `predict_step(variables, image, extent=None, key=None, like=None)`.
+    """Return the pure `predict_step(variables, image, extent, key, like, only_mask)`.
 
     It is not jitted.
 
     Prediction, serving and export use it, and evaluation computes the same. It takes
     `image [B, H, W, C]` as stored and returns `probabilities [B, H, W, classes]` float32 and
-    `mask [B, H, W]` int32.
+    `mask [B, H, W]` int32; with `only_mask` the mask alone, for which a large image needs much less
+    memory.
 
     `extent [B, 2]` is the height and width of the valid region of each image. The image may contain
     anything outside it, and the result there is meaningless. Without an extent, which is faster on
@@ -221,7 +223,11 @@ def make_predict_step(
         extent: jax.Array | None = None,
         key: jax.Array | None = None,
         like: FeatureMap | None = None,
+        only_mask: bool = False,
     ) -> dict[str, jax.Array]:
+        if only_mask:
+            classes = functools.partial(predicted_classes, head=config.model.head)
+            return {"mask": logits_fn(variables, image, extent, key, like, classes)}
         return _predictions(logits_fn(variables, image, extent, key, like), config.model.head)
 
     return predict_step
@@ -230,7 +236,7 @@ def make_predict_step(
 def _make_logits_fn(
     model: nn.Module, config: ConfigDict, mesh: Mesh | None
 ) -> Callable[..., jax.Array]:
-    """Return `logits_fn`, with the arguments of `predict_step`."""
+    """Return `logits_fn`, with the arguments of `predict_step`, and `read` as of `Segmenter`."""
     resize = config.eval.resize
     check_resize(resize)
 
@@ -240,12 +246,15 @@ def _make_logits_fn(
         extent: jax.Array | None = None,
         key: jax.Array | None = None,
         like: FeatureMap | None = None,
+        read: Callable[[jax.Array], jax.Array] | None = None,
     ) -> jax.Array:
         stored = FeatureMap(image, extent)
         seen = resize_input(stored, resize, like)
         shown = show_input(seen, resize)
         # The model itself resizes the logits of an entire image.
         options = {"like": stored} if shown is seen is not stored else {}
+        if shown is seen and read is not None:
+            options["read"] = read
         image = normalize(to_unit(shown.data), config.data)
         if mesh is not None:
             image = shard_height(image, mesh)
@@ -255,9 +264,10 @@ def _make_logits_fn(
                 variables, image, train=False, extent=shown.extent, rngs=rngs, **options
             )
         if shown is seen:
-            return outputs["logits"]
+            return outputs["logits" if read is None else "read"]
         are_scores = model.decoder.returns_scores
-        return restore_logits(outputs["logits"], seen, stored, resize, are_scores=are_scores)
+        logits = restore_logits(outputs["logits"], seen, stored, resize, are_scores=are_scores)
+        return logits if read is None else read(logits)
 
     return logits_fn
 

@@ -57,7 +57,12 @@ from fcnjax.models.layers.pooling import (
     mean_pool,
     unpool_like,
 )
-from fcnjax.models.layers.resize import resize_corners_like, resize_like, resize_nearest_like
+from fcnjax.models.layers.resize import (
+    read_resized,
+    resize_corners_like,
+    resize_like,
+    resize_nearest_like,
+)
 from fcnjax.models.layers.tokens.learned_positions import LearnedPositions
 from fcnjax.models.layers.tokens.patch_merging import merge_patches
 from fcnjax.models.layers.tokens.query_scores import query_scores
@@ -150,6 +155,7 @@ __all__ = [
     "pass_tokens",
     "prepend_tokens",
     "query_scores",
+    "read_resized",
     "resize_corners_like",
     "resize_like",
     "resize_nearest_like",

@@ -42,6 +42,52 @@ def resize_nearest_like(x: FeatureMap, like: FeatureMap) -> FeatureMap:
     return _resize(x, like, _nearest_coordinates)
 
 
+def read_resized(
+    x: FeatureMap,
+    like: FeatureMap,
+    read: Callable[[jax.Array], jax.Array],
+    align_corners: bool,
+) -> jax.Array:
+    """Resize as `resize_like` or `resize_corners_like`, and reduce the channels of each pixel.
+
+    A large result is computed in blocks of rows, so that the resized map of all channels, which may
+    not fit into memory, never exists. Values may differ from those of a whole map by rounding.
+
+    Args:
+        x: The map.
+        like: A map of the size and extent to resize to.
+        read: Reduces `[..., C]` to `[...]`.
+        align_corners: Which of the two rules.
+
+    Returns:
+        `[B, H, W]`.
+    """
+    (height, width), batch = like.size, x.data.shape[0]
+    resize = resize_corners_like if align_corners else resize_like
+    is_static = all(isinstance(side, int) for side in (batch, height, width))
+    if not is_static or current_platform().spatial > 1:
+        return read(resize(x, like).data)
+    rows = max(_block_bytes() // (4 * batch * width * x.channels), 1)
+    if rows >= height:
+        return read(resize(x, like).data)
+    coordinates = _corner_coordinates if align_corners else _half_pixel_coordinates
+    extents = full_extent(x), full_extent(like)
+    columns = FeatureMap(jnp.zeros((batch, rows, width, 0)), like.extent)
+
+    def read_block(first: jax.Array) -> jax.Array:
+        gather = functools.partial(_gather, coordinates, first + jnp.arange(rows), axis=0)
+        block = jax.vmap(gather)(x.data, *(extent[:, 0] for extent in extents))
+        return read(_resize_axis(coordinates, x.replace(data=block), columns, 2))
+
+    blocks = lax.map(read_block, rows * jnp.arange(-(-height // rows)))
+    return jnp.moveaxis(blocks, 0, 1).reshape(batch, -1, width)[:, :height]
+
+
+def _block_bytes() -> int:
+    """Return the size of a block of rows: within the cache of a CPU, much for an accelerator."""
+    return 2**20 if current_platform().is_cpu else 2**28
+
+
 def _half_pixel_coordinates(index, size, out, xp):
     position = xp.clip((2 * index + 1) * size - out, 0, 2 * out * (size - 1))
     low = position // (2 * out)
@@ -63,23 +109,26 @@ def _nearest_coordinates(index, size, out, xp):
 
 
 def _resize(x: FeatureMap, like: FeatureMap, coordinates: Coordinates) -> FeatureMap:
-    data = x.data
-    extents = full_extent(x), full_extent(like)
     for axis in (1, 2):
-        size, out = data.shape[axis], like.size[axis - 1]
-        if x.extent is not None or like.extent is not None:
-            gather = functools.partial(_gather, coordinates, out=out, axis=axis - 1)
-            data = jax.vmap(gather)(data, *(extent[:, axis - 1] for extent in extents))
-        elif out == size:
-            pass
-        elif coordinates is _half_pixel_coordinates and out % size == 0:
-            data = _interpolate(data, out // size, axis)
-        elif coordinates is _nearest_coordinates and out in (2 * size - 1, 2 * size):
-            # Doubled, and cropped by the pixel that a stride's rounding took.
-            data = lax.slice_in_dim(jnp.repeat(data, 2, axis), 0, out, axis=axis)
-        else:
-            data = _multiply(coordinates, data, out, axis)
-    return FeatureMap(data, like.extent)
+        x = x.replace(data=_resize_axis(coordinates, x, like, axis))
+    return FeatureMap(x.data, like.extent)
+
+
+def _resize_axis(coordinates: Coordinates, x: FeatureMap, like: FeatureMap, axis: int) -> jax.Array:
+    """Return the data `[B, H, W, C]` of `x`, resized along one axis to that of `like`."""
+    data, size, out = x.data, x.data.shape[axis], like.data.shape[axis]
+    if x.extent is not None or like.extent is not None:
+        gather = functools.partial(_gather, coordinates, jnp.arange(out), axis=axis - 1)
+        extents = (full_extent(map_)[:, axis - 1] for map_ in (x, like))
+        return jax.vmap(gather)(data, *extents)
+    if out == size:
+        return data
+    if coordinates is _half_pixel_coordinates and out % size == 0:
+        return _interpolate(data, out // size, axis)
+    if coordinates is _nearest_coordinates and out in (2 * size - 1, 2 * size):
+        # Doubled, and cropped by the pixel that a stride's rounding took.
+        return lax.slice_in_dim(jnp.repeat(data, 2, axis), 0, out, axis=axis)
+    return _multiply(coordinates, data, out, axis)
 
 
 def _interpolate(data: jax.Array, factor: int, axis: int) -> jax.Array:
@@ -134,17 +183,26 @@ def _multiply(coordinates: Coordinates, data: jax.Array, out: int, axis: int) ->
 
 def _gather(
     coordinates: Coordinates,
+    index: jax.Array,
     data: jax.Array,
     size: jax.Array,
     target: jax.Array,
     *,
-    out: int,
     axis: int,
 ) -> jax.Array:
-    """Resize the first `size` rows (or columns) of one example `[H, W, C]` to `target` ones."""
-    low, high, fraction = coordinates(jnp.arange(out), size, target, jnp)
+    """Return rows (or columns) of one example `[H, W, C]`, resized from `size` to `target`.
+
+    Args:
+        coordinates: The rule.
+        index: The new rows to return; beyond the last one, it is repeated.
+        data: The example.
+        size: The number of its rows that are valid.
+        target: The number of new rows.
+        axis: 0 for rows, 1 for columns.
+    """
+    low, high, fraction = coordinates(index, size, target, jnp)
     shape = [1] * data.ndim
-    shape[axis] = out
+    shape[axis] = -1
     fraction = fraction.reshape(shape)
     low, high = (jnp.take(data, index, axis=axis, mode="clip") for index in (low, high))
     return (low * (1 - fraction) + high * fraction).astype(data.dtype)

@@ -139,7 +139,7 @@ def _model():
     config.data.pixel_type = "uint8"
     config.eval.bucket = 16
 
-    def step(_, image, extent, key=None, like=None):
+    def step(_, image, extent, key=None, like=None, only_mask=False):
         red = jnp.asarray(image, jnp.float32)[..., :1] / 256
         probabilities = jnp.concatenate([red, 1 - red, 0 * red], -1)
         return {"mask": probabilities.argmax(-1), "probabilities": probabilities}
