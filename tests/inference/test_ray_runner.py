@@ -381,13 +381,13 @@ def test_image_that_kills_its_process_is_given_up(
     paths, _ = make_images(60, 100)
     # Python runs sitecustomize at its start, in Ray's workers too.
     code = (
-        "import os, pathlib\n"
-        "real = pathlib.Path.read_bytes\n"
-        "def read(path):\n"
+        "import os\n"
+        "real = os.open\n"
+        "def open(path, *args, **options):\n"
         f"    if str(path) == {str(paths[20])!r}:\n"
         "        os.kill(os.getpid(), 9)\n"
-        "    return real(path)\n"
-        "pathlib.Path.read_bytes = read\n"
+        "    return real(path, *args, **options)\n"
+        "os.open = open\n"
     )
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(code)
