@@ -198,7 +198,7 @@ def test_crops_of_old_configs_are_unchanged(augment, places, checksum, pixels):
     labels = rng.integers(0, 200, (3, 40, 44), np.uint8)
     config = default_config()
     config.augment.update(augment)
-    places = {name: jnp.asarray(value) for name, value in places.items()}
+    places = {name: np.asarray(value) for name, value in places.items()}
     image, label = run(config, images, labels, seed=3, **places)
     np.testing.assert_allclose(image[:, 5, 7], pixels, atol=2e-4)
     assert zlib.crc32(label.tobytes()) == checksum

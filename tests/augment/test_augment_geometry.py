@@ -29,6 +29,11 @@ def make_config(**augment):
     return config
 
 
+def augmented(config, images, labels, seed):
+    fn = jax.jit(lambda k, i, la: augment_batch(k, i, la, config))
+    return jax.device_get(fn(jax.random.key(seed), images, labels))
+
+
 def places(config, count=32, seed=0):
     """Return rows and columns `[count, h, w]` of crops, relative to the image centre."""
     keys = jax.random.split(jax.random.key(seed), count)
@@ -59,9 +64,7 @@ def test_image_and_label_are_sampled_at_the_same_coordinates(options):
     labels = (ys * width + xs).astype(np.int32)[None]
     config = make_config(crop=(32, 32), **options)
     config.data.ignore_label = -1
-    fn = jax.jit(lambda k, i, la: augment_batch(k, i, la, config))
-    images, labels = np.repeat(images, 16, 0), np.repeat(labels, 16, 0)
-    image, label = jax.device_get(fn(jax.random.key(0), images, labels))
+    image, label = augmented(config, *(np.repeat(x, 16, 0) for x in (images, labels)), seed=0)
     inside = label != -1
     assert inside.mean() > 0.3
     assert set(np.unique(label)) <= {*range(height * width), -1}
@@ -76,13 +79,17 @@ def test_sampling_matches_scipy_map_coordinates():
     images = rng.uniform(size=(1, 48, 48, 3)).astype(np.float32)
     labels = rng.integers(0, 5, (1, 48, 48), np.int32)
     config = make_config(crop=(32, 32), **EACH["elastic"], shear=10.0, perspective=0.2)
-    key = jax.random.key(5)
-    # As augment_batch draws: a key an example, and of that one for the place.
-    place = jax.random.split(jax.random.split(key, 1)[0])[0]
-    ys, xs = np.asarray(crop_coordinates(place, (48, 48), config.augment))
+
+    @jax.jit
+    def draw_place(key):
+        # As augment_batch draws: a key an example, and of that one for the place.
+        place = jax.random.split(jax.random.split(key, 1)[0])[0]
+        return crop_coordinates(place, (48, 48), config.augment)
+
+    ys, xs = np.asarray(draw_place(jax.random.key(5)))
     assert ys.min() > 0
     assert ys.max() < 47
-    image, label = map(np.asarray, augment_batch(key, images, labels, config))
+    image, label = augmented(config, images, labels, seed=5)
     for channel in range(3):
         expected = ndimage.map_coordinates(images[0, ..., channel], [ys, xs], order=1)
         np.testing.assert_allclose(image[0, ..., channel], expected, atol=1e-5)
@@ -97,10 +104,10 @@ def test_quarter_turns_match_numpy_with_equal_probability(probability):
     labels = images[..., 0].astype(np.int32) % 7
     turned = [np.rot90(images[0], k).tobytes() for k in range(4)]
     config = make_config(crop=(9, 9), quarter_turns=probability)
-    image, label = augment_batch(jax.random.key(1), images, labels, config)
-    image = np.rint(np.asarray(image) * 255).astype(np.uint8)
+    image, label = augmented(config, images, labels, seed=1)
+    image = np.rint(image * 255).astype(np.uint8)
     counts = np.zeros(4)
-    for one, ids in zip(image, np.asarray(label), strict=True):
+    for one, ids in zip(image, label, strict=True):
         k = turned.index(one.tobytes())
         np.testing.assert_array_equal(ids, np.rot90(labels[0], k))
         counts[k] += 1
@@ -112,7 +119,7 @@ def test_quarter_turns_match_numpy_with_equal_probability(probability):
 def test_non_square_crops_turn_by_180_degrees_only():
     images = np.random.default_rng(0).integers(0, 256, (1, 6, 9, 3), np.uint8)
     config = make_config(crop=(6, 9), quarter_turns=1.0)
-    image, _ = augment_batch(jax.random.key(1), images, images[..., 0], config)
+    image, _ = augmented(config, images, images[..., 0], seed=1)
     np.testing.assert_allclose(image[0], images[0, ::-1, ::-1] / 255, atol=1e-6)
     assert canvas_size(config.augment) == (6, 9)
 

@@ -1,7 +1,6 @@
 import collections
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from data_keys import set_data
@@ -181,15 +180,10 @@ def test_class_crops_with_device_cache():
     whole = pipeline.load_all(Rare(0, 3), 255)
     batches = pipeline.index_batches(Rare(0, 3), config, 0, whole["label"], whole["extent"])
     stream = pipeline.train_batches(Rare(0, 3), config, 0)
+    augment = jax.jit(lambda key, i, la, p: augment_batch(key, i, la, config, **p))
     for _ in range(5):
         indexed, cropped = next(batches), next(stream)
         places = {"rows": indexed["row"], "corners": indexed["corner"], "bounds": indexed["bounds"]}
-        _, labels = augment_batch(
-            jax.random.key(0),
-            jnp.asarray(whole["image"]),
-            jnp.asarray(whole["label"]),
-            config,
-            **jax.tree.map(jnp.asarray, places),
-        )
+        _, labels = augment(jax.random.key(0), whole["image"], whole["label"], places)
         np.testing.assert_array_equal(labels, cropped["label"])
     stream.close()

@@ -3,6 +3,7 @@ import itertools
 import json
 import pickle
 
+import jax
 import numpy as np
 import pytest
 from data_keys import set_data
@@ -317,7 +318,7 @@ def test_evaluation_reports_the_number_left_out(tmp_path, tiny_options, capsys):
     config.model.widths, config.mesh.data = (8, 16), 1
     config, _ = data.resolve(config)
     model = build_model(config)
-    variables = init_variables(model, config)
+    variables = jax.jit(lambda: init_variables(model, config))()
     evaluator = Evaluator(model, config, make_mesh(config), data.open_source(config, "eval"))
     results = evaluator(variables)
     assert results.left_out == 2

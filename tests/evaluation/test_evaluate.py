@@ -163,13 +163,15 @@ def test_loss_of_an_image_does_not_depend_on_padding_or_its_batch():
     part = slice(1, 2), slice(10), slice(12)
     label[1, 10:], label[1, :, 12:] = 255, 255
     step = make_eval_step(Scaled(), config, mesh_of(jax.devices()[:1], data=1))
-    counts, _ = step({}, {"image": image, "label": label, "valid": np.ones(2, bool)})
+    counts, _ = jax.device_get(
+        step({}, {"image": image, "label": label, "valid": np.ones(2, bool)})
+    )
     batch = {"image": image[part], "label": label[part], "valid": np.ones(1, bool)}
-    alone, _ = step({}, batch)
+    alone, _ = jax.device_get(step({}, batch))
     assert counts["losses"][1] == pytest.approx(float(alone["losses"][0]), rel=1e-5)
     # The loss of training, without its auxiliary heads.
     outputs = {"logits": image[part] / 255 - 0.5, "aux": {}}
-    expected, _ = make_loss(config)(outputs, label[part])
+    expected, _ = jax.jit(make_loss(config))(outputs, label[part])
     assert alone["losses"][0] == pytest.approx(float(expected), rel=1e-5)
 
 

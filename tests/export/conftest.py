@@ -3,9 +3,20 @@
 import contextlib
 import io
 
+import jax
 import pytest
 
 from fcnjax import cli
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _source_paths():
+    """Let programs have the paths of source files, which exported ones must not have."""
+    option = "jax_traceback_in_locations_limit"
+    previous = jax.config.values[option]
+    jax.config.update(option, 10)
+    yield
+    jax.config.update(option, previous)
 
 
 @pytest.fixture(scope="session")

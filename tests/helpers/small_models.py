@@ -289,13 +289,22 @@ SIZE_DEPENDENT = {
     "vanilla-unet-valid",
     "vgg-segnet",
     "resnet_basic-deeplabv3plus",
-    "mit-segformer",
-    "vit-dpt",
     "beit-upernet",
-    "eomt-eomt",
     "mobilevit-aspp",
-    "mobilevit_v2-unet",
     "swin-mask2former",
+}
+# Pairs of `TRAINED` that together have each kind of convolution, norm, gate and attention.
+KINDS = {
+    "vanilla-unetplusplus-supervised",
+    "vgg-linknet",
+    "vgg-segnet",
+    "resnet_basic-unet-scse",
+    "resnet_basic-deeplabv3plus",
+    "resnet_dilated-fcn_head",
+    "densenet-unet",
+    "convnext-unet",
+    "beit-upernet",
+    "mobilevit-aspp",
     "inverted-lraspp",
 }
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -60,8 +61,8 @@ def test_mirrored_view_exchanges_paired_classes(view):
     predicted = np.random.default_rng(0).random((1, 5, 7, 3), np.float32)
     size = np.asarray([[7, 5] if view.turns % 2 else [5, 7]], np.int32)
     canvas = tuple(size[0].tolist())
-    back = invert_view(predicted, np.asarray([[5, 7]], np.int32), size, view, canvas, (0, 2, 1))
-    plain = invert_view(predicted, np.asarray([[5, 7]], np.int32), size, view, canvas)
+    given = (predicted, np.asarray([[5, 7]], np.int32), size, view, canvas)
+    back, plain = jax.device_get((invert_view(*given, (0, 2, 1)), invert_view(*given)))
     np.testing.assert_array_equal(back, plain[..., [0, 2, 1]] if view.mirrored else plain)
 
 

@@ -30,14 +30,15 @@ for_each_case = pytest.mark.parametrize(("name", "head", "channels", "with_optio
 
 @functools.cache
 def graded(name, head, with_options, class_weights=None, ignore_label=255):
-    """Jitted `f(logits, labels, valid) -> (value, gradient)`."""
+    """`f(logits, labels, valid) -> (value, gradient)`, jitted, with NumPy results."""
     arguments = OPTIONS.get(name, {}) if with_options else {}
 
     def loss(logits, labels, valid):
         options = losses.LossOptions(ignore_label, valid, class_weights, head)
         return losses.LOSSES[name].function(logits, labels, options, **arguments)
 
-    return jax.jit(jax.value_and_grad(loss))
+    function = jax.jit(jax.value_and_grad(loss))
+    return lambda *batch: jax.device_get(function(*batch))
 
 
 def batch(channels, seed=0):
@@ -146,12 +147,12 @@ def test_gradient_matches_finite_differences(name, head, channels, with_options)
 def test_other_dtypes_and_negative_ignore_label(name):
     head = "sigmoid" if name == "binary_cross_entropy" else "softmax"
     logits, labels = batch(3)
-    rounded = jnp.asarray(logits, jnp.bfloat16)
+    rounded = logits.astype(jnp.bfloat16)
     small = np.where(labels == 255, -1, labels).astype(np.int8)
     value, gradient = graded(name, head, True, None, -1)(rounded, small, BOTH)
     assert value.dtype == jnp.float32
     assert gradient.dtype == jnp.bfloat16
-    exact, _ = graded(name, head, True)(rounded.astype(jnp.float32), labels, BOTH)
+    exact, _ = graded(name, head, True)(rounded.astype(np.float32), labels, BOTH)
     assert value == pytest.approx(float(exact), rel=1e-5)
 
 

@@ -27,7 +27,13 @@ def head_of(name):
 
 def call(name, logits, labels, head=None, class_weights=None):
     options = losses.LossOptions(255, None, class_weights, head or head_of(name))
-    return losses.LOSSES[name].function(jnp.asarray(logits), jnp.asarray(labels), options)
+    function = jax.jit(lambda z, y: losses.LOSSES[name].function(z, y, options))
+    return function(logits, labels)
+
+
+def made(config, *batch):
+    """The total and the values of `make_loss`."""
+    return jax.device_get(jax.jit(losses.make_loss(config))(*batch))
 
 
 def config_with(head="softmax", names=("background", "vessel"), **weights):
@@ -49,7 +55,7 @@ def test_table_has_the_keys_of_the_config():
 def test_make_loss_is_the_weighted_sum():
     logits, labels = batch(2)
     config = config_with(cross_entropy=2.0, dice=0.5, class_weights=(1, 3))
-    total, values = jax.jit(losses.make_loss(config))({"logits": logits, "aux": {}}, labels)
+    total, values = made(config, {"logits": logits, "aux": {}}, labels)
     assert set(values) == {"cross_entropy", "dice"}
     entropy = call("cross_entropy", logits, labels, class_weights=(1.0, 3.0))
     assert values["cross_entropy"] == pytest.approx(float(entropy), rel=1e-6)
@@ -60,10 +66,9 @@ def test_make_loss_is_the_weighted_sum():
 def test_make_loss_adds_the_auxiliary_head_by_its_weight():
     logits, labels = batch(2)
     config = config_with(cross_entropy=2.0, dice=0.5, aux=0.25)
-    loss = losses.make_loss(config)
-    main, _ = loss({"logits": logits, "aux": {}}, labels)
-    side, _ = loss({"logits": -logits, "aux": {}}, labels)
-    total, values = loss({"logits": logits, "aux": {"aux_head": -logits}}, labels)
+    main, _ = made(config, {"logits": logits, "aux": {}}, labels)
+    side, _ = made(config, {"logits": -logits, "aux": {}}, labels)
+    total, values = made(config, {"logits": logits, "aux": {"aux_head": -logits}}, labels)
     assert values["aux_head"] == pytest.approx(float(side), rel=1e-6)
     assert total == pytest.approx(float(main + 0.25 * side), rel=1e-6)
 
@@ -105,8 +110,8 @@ def test_every_loss_supports_auxiliary_heads():
     logits, labels = batch(2)
     names = [name for name in NAMES if name != "binary_cross_entropy"]
     config = config_with(**dict.fromkeys(names, 1.0), cldice_iterations=1)
-    outputs = {"logits": jnp.asarray(logits), "aux": {"one": logits / 2, "two": -logits}}
-    total, values = jax.jit(losses.make_loss(config))(outputs, labels)
+    outputs = {"logits": logits, "aux": {"one": logits / 2, "two": -logits}}
+    total, values = made(config, outputs, labels)
     assert set(values) == {*names, "one", "two"}
     main = sum(float(values[name]) for name in names)
     sides = float(values["one"] + values["two"]) / 2
@@ -116,9 +121,7 @@ def test_every_loss_supports_auxiliary_heads():
 def test_make_loss_with_one_sigmoid():
     logits, labels = batch(2, channels=1)
     config = config_with("sigmoid", binary_cross_entropy=1.0, dice=1.0)
-    total, values = losses.make_loss(config)(
-        {"logits": logits, "aux": {}}, labels, jnp.array([True, False])
-    )
+    total, values = made(config, {"logits": logits, "aux": {}}, labels, np.array([True, False]))
     expected = call("dice", logits[:1], labels[:1], head="sigmoid")
     assert values["dice"] == pytest.approx(float(expected), rel=1e-6)
     assert total > values["dice"]
@@ -164,22 +167,25 @@ def test_make_loss_names_the_key(changes, key):
 
 def test_probabilities():
     logits, _ = batch(3)
-    softmax = losses.probabilities(jnp.asarray(logits, jnp.bfloat16), "softmax")
+    function = jax.jit(losses.probabilities, static_argnums=1)
+    softmax = np.asarray(function(logits.astype(jnp.bfloat16), "softmax"))
     assert softmax.dtype == jnp.float32
     np.testing.assert_allclose(softmax.sum(-1), 1, rtol=1e-6)
-    one = losses.probabilities(jnp.full((1, 2, 2, 1), np.log(4.0)), "sigmoid")
+    one = function(np.full((1, 2, 2, 1), np.log(4.0)), "sigmoid")
     np.testing.assert_allclose(one, np.broadcast_to([0.2, 0.8], (1, 2, 2, 2)), rtol=1e-6)
-    many = losses.probabilities(jnp.zeros((1, 2, 2, 3)), "sigmoid")
+    many = function(np.zeros((1, 2, 2, 3)), "sigmoid")
     np.testing.assert_allclose(many, 0.5)
 
 
 @pytest.mark.parametrize(("head", "channels"), [("softmax", 3), ("sigmoid", 3), ("sigmoid", 1)])
 def test_predicted_classes_have_the_greatest_probability(head, channels):
     logits, _ = batch(channels)
-    predicted = losses.predicted_classes(logits, head)
+    classes_of = jax.jit(lambda z: losses.predicted_classes(z, head))
+    probabilities_of = jax.jit(lambda z: losses.probabilities(z, head))
+    predicted, probabilities = jax.device_get((classes_of(logits), probabilities_of(logits)))
     assert predicted.dtype == jnp.int32
-    np.testing.assert_array_equal(predicted, losses.probabilities(logits, head).argmax(-1))
+    np.testing.assert_array_equal(predicted, probabilities.argmax(-1))
     assert len(np.unique(predicted)) == max(channels, 2)
     # Where both probabilities are 1 to the last digit, the logits still tell.
     if channels == 3:
-        assert losses.predicted_classes(jnp.asarray([[[[40.0, 41.0, 0.0]]]]), head).item() == 1
+        assert classes_of(np.asarray([[[[40.0, 41.0, 0.0]]]])).item() == 1

@@ -18,11 +18,16 @@ def make_ranked():
     return random, labels, odds
 
 
+def counts_of(names, probabilities_of, logits, labels, valid):
+    def count(logits, labels, valid):
+        return metrics.device_counts(names, probabilities_of(logits), labels, 255, valid)
+
+    return jax.device_get(jax.jit(count)(logits, labels, np.asarray(valid)))
+
+
 def count_odds(labels, odds, valid=(True, True, True)):
-    probabilities = jax.nn.sigmoid(jnp.stack([-odds, odds], -1))
-    return metrics.device_counts(
-        ("auroc", "average_precision"), probabilities, labels, 255, np.asarray(valid)
-    )["odds"]
+    names, logits = ("auroc", "average_precision"), np.stack([-odds, odds], -1)
+    return counts_of(names, jax.nn.sigmoid, logits, labels, valid)["odds"]
 
 
 def test_ranking_matches_scikit_learn_within_its_bound():
@@ -56,10 +61,8 @@ def test_calibration_matches_torchmetrics():
     logits = (random.normal(size=(3, 40, 50, 3)) * 2).astype(np.float32)
     labels = random.integers(0, 3, (3, 40, 50))
     logits += 1.5 * np.eye(3, dtype=np.float32)[labels]
-    counts = metrics.device_counts(
-        ("calibration_error",), jax.nn.softmax(logits), labels, 255, np.ones(3, bool)
-    )["confidence"]
-    scores = histograms.calibration(counts)
+    counts = counts_of(("calibration_error",), jax.nn.softmax, logits, labels, (True,) * 3)
+    scores = histograms.calibration(counts["confidence"])
     # torchmetrics 1.9.0: multiclass_calibration_error(p, y, num_classes=3, n_bins=15, norm="l1")
     bound = 0.5 / histograms.CONFIDENCE_BINS
     assert abs(scores["calibration_error"] - 0.20159794) <= bound
@@ -70,10 +73,8 @@ def test_calibration_matches_torchmetrics():
 def test_calibration_by_hand():
     p = np.array([0.9, 0.9, 0.9, 0.6])
     labels = np.array([[[0, 0, 1, 1]]])
-    probabilities = jnp.asarray(np.stack([p, 1 - p], -1)[None, None])
-    counts = metrics.device_counts(
-        ("calibration_error",), probabilities, labels, 255, np.array([True])
-    )
+    probabilities = np.stack([p, 1 - p], -1)[None, None]
+    counts = counts_of(("calibration_error",), lambda p: p, probabilities, labels, (True,))
     scores = histograms.calibration(counts["confidence"])
     assert scores["calibration_error"] == pytest.approx(
         0.75 * abs(0.9 - 2 / 3) + 0.25 * 0.6, abs=2e-4

@@ -1,5 +1,6 @@
 """Scores of single images, and the bootstrap over them."""
 
+import jax
 import numpy as np
 import pytest
 from scipy import stats
@@ -16,9 +17,13 @@ def matrices(count, classes=3, seed=0):
     return found + rng.integers(0, 400, count)[:, None, None] * np.eye(classes, dtype=int)
 
 
+def image_counts(each):
+    return np.asarray(jax.jit(metrics.image_counts)(each))
+
+
 def test_scores_follow_from_image_counts():
     each = matrices(5)
-    counts = np.asarray(metrics.image_counts(each))
+    counts = image_counts(each)
     hits, labelled, predicted = counts.sum(0)
     scores = metrics.compute(each.sum(0), NAMES)
     np.testing.assert_allclose(
@@ -29,18 +34,18 @@ def test_scores_follow_from_image_counts():
 
 def test_score_of_an_image():
     two = np.asarray([[[5, 1], [2, 4]], [[9, 0], [0, 0]], [[0, 0], [3, 0]]])
-    scores = metrics.image_scores(np.asarray(metrics.image_counts(two)))
+    scores = metrics.image_scores(image_counts(two))
     assert scores[0] == pytest.approx(2 * 4 / (2 * 4 + 1 + 2))
     assert np.isnan(scores[1])  # no foreground, and none was found
     assert scores[2] == 0
     more = np.asarray([[[4, 0, 0], [2, 2, 0], [0, 0, 0]]])
-    scores = metrics.image_scores(np.asarray(metrics.image_counts(more)))
+    scores = metrics.image_scores(image_counts(more))
     assert scores.tolist() == [pytest.approx((4 / 6 + 2 / 4) / 2)]
 
 
 def test_intervals_match_scipy():
     each = matrices(30)
-    found = metrics.intervals(np.asarray(metrics.image_counts(each)), NAMES, draws=4000)
+    found = metrics.intervals(image_counts(each), NAMES, draws=4000)
 
     def score(name, key):
         def of(rows):
@@ -68,7 +73,7 @@ def test_intervals_match_scipy():
 def test_equal_images_have_empty_intervals_and_no_images_have_nan():
     each = np.repeat(matrices(1), 6, 0)
     each[:, 2], each[:, :, 2] = 0, 0
-    found = metrics.intervals(np.asarray(metrics.image_counts(each)), NAMES)
+    found = metrics.intervals(image_counts(each), NAMES)
     scores = metrics.compute(each.sum(0), NAMES)
     assert found["iou/a"] == pytest.approx((scores["iou"]["a"],) * 2)
     assert found["mean_dice"] == pytest.approx((scores["mean_dice"],) * 2)
@@ -80,7 +85,7 @@ def test_equal_images_have_empty_intervals_and_no_images_have_nan():
 def test_differences_match_paired_scipy_bootstrap():
     one = matrices(30)
     other = one + np.random.default_rng(2).integers(0, 9, one.shape)
-    counts = [np.asarray(metrics.image_counts(each)) for each in (one, other)]
+    counts = [image_counts(each) for each in (one, other)]
     found = metrics.differences(*counts, NAMES, draws=4000)
 
     def of(rows):

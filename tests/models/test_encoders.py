@@ -54,12 +54,16 @@ def shapes_of(encoder, height: int, width: int, channels: int = 3):
 
 
 def init(encoder, image):
-    return jax.jit(lambda: encoder.init(jax.random.key(0), image, False))()
+    return jax.jit(encoder.init, static_argnums=2)(jax.random.key(0), image, False)
+
+
+def run(*args):
+    """Return the arrays of the features."""
+    return jax.device_get(features_of(*args))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def run(encoder, variables, image, train=False):
-    """Return the arrays of the features."""
+def features_of(encoder, variables, image, train=False):
     rngs = {"dropout": jax.random.key(1)}
     return [feature.data for feature in encoder.apply(variables, image, train, rngs=rngs)]
 
@@ -90,7 +94,7 @@ def test_dilation_keeps_the_resolution_and_the_weights(name, output_stride, stri
 
 
 def test_dilation_rules_differ_only_from_first_dilated_block():
-    image = FeatureMap(jnp.asarray(np.random.default_rng(0).standard_normal((1, 33, 40, 3))))
+    image = FeatureMap(np.random.default_rng(0).standard_normal((1, 33, 40, 3)))
     results = {}
     for rule in ("torchvision", "smp"):
         encoder = ResNet((1, 1, 1, 1), "basic", output_stride=16, dilation_rule=rule)
@@ -110,11 +114,11 @@ def test_other_channels_and_tiny_images(name, channels):
 
 def test_drop_path_rises_to_last_block_and_is_off_in_inference():
     encoder = ConvNeXt((1, 2), (4, 6), drop_path=0.5)
-    image = FeatureMap(jnp.asarray(np.random.default_rng(0).standard_normal((64, 9, 8, 3))))
+    image = FeatureMap(np.random.default_rng(0).standard_normal((64, 9, 8, 3)))
     variables = init(encoder, image)
     # A layer scale that makes the branches visible.
     variables = jax.tree.map_with_path(
-        lambda path, leaf: jnp.ones_like(leaf) if path[-1].key == "gamma" else leaf, variables
+        lambda path, leaf: np.ones_like(leaf) if path[-1].key == "gamma" else leaf, variables
     )
     plain = run(encoder, variables, image)
     trained = run(encoder, variables, image, True)
@@ -126,13 +130,13 @@ def test_drop_path_rises_to_last_block_and_is_off_in_inference():
 
 def test_drop_path_of_resnet_keeps_shortcut():
     encoder = ResNet((1, 1, 1, 1), "basic", norm="none", drop_path=0.99)
-    image = FeatureMap(jnp.asarray(np.random.default_rng(0).standard_normal((2, 32, 32, 3))))
-    variables = init(encoder, image)
+    image = FeatureMap(np.random.default_rng(0).standard_normal((2, 32, 32, 3)))
+    variables = jax.device_get(init(encoder, image))
     plain, trained = (run(encoder, variables, image, train) for train in (False, True))
     np.testing.assert_allclose(trained[1], plain[1], rtol=1e-4, atol=1e-4)  # the first: rate 0
     project = variables["params"]["layer4_0"]["downsample"]["conv"]
     shortcut = trained[3][:, ::2, ::2] @ project["kernel"][0, 0] + project["bias"]
-    np.testing.assert_allclose(trained[4], jnp.maximum(shortcut, 0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(trained[4], np.maximum(shortcut, 0), rtol=1e-4, atol=1e-4)
 
 
 def test_options_are_passed_or_rejected():

@@ -19,12 +19,13 @@ from fcnjax.models.layers.pooling import max_pool_blocks
 
 
 def random(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def assert_close(ours, plain, tolerance=2e-5):
     """Assert equality within a fraction of the largest value."""
-    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
+    ours, plain = map(jax.tree.leaves, jax.device_get((ours, plain)))
+    for one, other in zip(ours, plain, strict=True):
         assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
 
 
@@ -40,14 +41,18 @@ def assert_close(ours, plain, tolerance=2e-5):
 )
 def test_dilated_convolution(size, kernel, dilation, padding):
     data, weights = random(2, *size, 3), random(kernel, kernel, 3, 4, seed=1)
-    cotangent = random(*plain_conv(data, weights, dilation, padding).shape, seed=2)
-    results = [
-        jax.value_and_grad(
-            lambda *args, f=f: (f(*args, dilation, padding) * cotangent).sum(), (0, 1)
-        )(data, weights)
-        for f in (dilated_conv, plain_conv)
-    ]
-    assert_close(*results)
+    shape = jax.eval_shape(lambda: plain_conv(data, weights, dilation, padding)).shape
+
+    @jax.jit
+    def run(data, weights, cotangent):
+        return [
+            jax.value_and_grad(
+                lambda *args, f=f: (f(*args, dilation, padding) * cotangent).sum(), (0, 1)
+            )(data, weights)
+            for f in (dilated_conv, plain_conv)
+        ]
+
+    assert_close(*run(data, weights, random(*shape, seed=2)))
 
 
 def plain_batch_norm(data, scale, bias, epsilon, activation):
@@ -62,31 +67,31 @@ def test_batch_norm_and_activation(activation, platform):
     data = 2 * random(3, 5, 7, 6) + 1
     scale, bias, cotangent = 1 + random(6, seed=1), random(6, seed=2), random(*data.shape, seed=3)
 
-    def weigh(normed):
-        return (normed[0] * cotangent).sum(), normed
+    @jax.jit
+    def run(cotangent, *args):
+        def with_gradients(norm_fn, *options):
+            def weigh(*args):
+                normed = norm_fn(*args, 1e-5, activation, *options)
+                return (normed[0] * cotangent).sum(), normed
 
-    args = (data, scale, bias)
-    with compile_for(Platform(platform)):
-        ours = jax.value_and_grad(
-            lambda *args: weigh(batch_norm_train(*args, 1e-5, activation, jnp.float32)),
-            (0, 1, 2),
-            has_aux=True,
-        )(*args)
-    plain = jax.value_and_grad(
-        lambda *args: weigh(plain_batch_norm(*args, 1e-5, activation)),
-        (0, 1, 2),
-        has_aux=True,
-    )(*args)
+            return jax.value_and_grad(weigh, (0, 1, 2), has_aux=True)(*args)
+
+        with compile_for(Platform(platform)):
+            ours = with_gradients(batch_norm_train, jnp.float32)
+        return ours, with_gradients(plain_batch_norm)
+
+    ours, plain = run(cotangent, data, scale, bias)
     assert_close(ours[1], plain[1])
     assert_close(ours[0][1], plain[0][1])
 
 
 def test_batch_norm_saves_only_its_input():
     data = random(2, 4, 4, 3).astype(jnp.bfloat16)
-    _, vjp = jax.vjp(
-        lambda data: batch_norm_train(data, jnp.ones(3), jnp.zeros(3), 1e-5, "relu", data.dtype)[0],
-        data,
-    )
+
+    def norm(data):
+        return batch_norm_train(data, jnp.ones(3), jnp.zeros(3), 1e-5, "relu", data.dtype)[0]
+
+    vjp = jax.eval_shape(lambda data: jax.vjp(norm, data)[1], data)
     saved = [leaf for leaf in jax.tree.leaves(vjp) if leaf.size == data.size]
     assert [leaf.dtype for leaf in saved] == [jnp.bfloat16]
 
@@ -102,11 +107,12 @@ def test_batch_norm_is_folded_into_the_convolution(use_bias):
     conv = lax.conv_general_dilated(
         x.data, params["conv"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-    conv = conv + params["conv"].get("bias", 0)
+    conv = np.asarray(conv) + params["conv"].get("bias", 0)
     normed = (conv - stats["mean"]) / np.sqrt(stats["var"] + 1e-5)
-    plain = jax.nn.relu(normed * params["norm"]["scale"] + params["norm"]["bias"])
+    plain = np.maximum(normed * params["norm"]["scale"] + params["norm"]["bias"], 0)
     with compile_for(Platform("gpu")):
-        assert_close(block.apply(variables, x, False).data, plain)
+        result = jax.jit(lambda variables, x: block.apply(variables, x, False).data)(variables, x)
+        assert_close(result, plain)
         program = jax.make_jaxpr(lambda x: block.apply(variables, x, False).data)(x)
     after = [str(e.primitive) for e in program.eqns if e.outvars[0].aval.shape == (2, 6, 7, 5)]
     assert not {"mul", "sub", "div"} & set(after)
@@ -115,20 +121,25 @@ def test_batch_norm_is_folded_into_the_convolution(use_bias):
 @pytest.mark.parametrize("batch_factor", [2, 3, 6])
 def test_space_to_batch_round_trip(batch_factor):
     x = FeatureMap(random(2, 12, 18, 3))
-    split = space_to_batch(x, batch_factor)
-    assert split.data.shape == (
+
+    @jax.jit
+    def run(x):
+        split = space_to_batch(x, batch_factor)
+        twice = space_to_batch(space_to_batch(x, 2), batch_factor)
+        return split.data, space_to_batch(split, 1).data, twice.data
+
+    split, back, twice = jax.device_get(run(x))
+    assert split.shape == (
         2 * batch_factor**2,
         12 // batch_factor,
         18 // batch_factor,
         3,
     )
     np.testing.assert_array_equal(
-        split.data[batch_factor + 1], x.data[0, 1::batch_factor, 1::batch_factor]
+        split[batch_factor + 1], x.data[0, 1::batch_factor, 1::batch_factor]
     )
-    np.testing.assert_array_equal(space_to_batch(split, 1).data, x.data)
-    np.testing.assert_array_equal(
-        space_to_batch(space_to_batch(x, 2), batch_factor).data, split.data
-    )
+    np.testing.assert_array_equal(back, x.data)
+    np.testing.assert_array_equal(twice, split)
 
 
 @pytest.mark.parametrize(
@@ -155,16 +166,16 @@ def test_training_dilated_stages_with_space_to_batch(rule, size, monkeypatch):
         factors.append(batch_factor)
         return space_to_batch(x, batch_factor)
 
-    def loss(params):
+    def loss(params, stats, image, cotangent):
         outputs, updated = model.apply(
-            {**variables, "params": params}, image, train=True, mutable=["batch_stats"]
+            {"params": params, "batch_stats": stats}, image, train=True, mutable=["batch_stats"]
         )
         return (outputs["logits"] * cotangent).mean(), updated
 
     def run():
-        return jax.jit(jax.value_and_grad(lambda params: loss(params), has_aux=True))(
-            variables["params"]
-        )
+        step = jax.jit(jax.value_and_grad(lambda *args: loss(*args), has_aux=True))
+        args = variables["params"], variables["batch_stats"], image, cotangent
+        return jax.device_get(step(*args))
 
     monkeypatch.setattr(resnet, "space_to_batch", record)
     (_, updated), grads = run()
@@ -179,10 +190,10 @@ def test_training_dilated_stages_with_space_to_batch(rule, size, monkeypatch):
 
 
 def test_space_to_batch_with_another_dilation_raises():
-    x = space_to_batch(FeatureMap(random(1, 8, 8, 3)), 2)
+    x = jax.eval_shape(lambda: space_to_batch(FeatureMap(jnp.zeros((1, 8, 8, 3))), 2))
     block = ConvNormAct(3, dilation=3, norm="none")
     with pytest.raises(ValueError, match="space_to_batch by 2 needs"):
-        block.init(jax.random.key(0), x, True)
+        jax.eval_shape(lambda x: block.init(jax.random.key(0), x, True), x)
 
 
 def plain_transposed_conv(data, kernel, stride, padding):
@@ -203,13 +214,18 @@ def plain_transposed_conv(data, kernel, stride, padding):
 )
 def test_transposed_convolution(side, stride, padding):
     data, kernel = random(2, 4, 5, 3), random(side, side, 3, 2, seed=1)
-    cotangent = random(*plain_transposed_conv(data, kernel, stride, padding).shape, seed=2)
-    results = []
-    for f in (transposed_conv, plain_transposed_conv):
-        # The sum of the products would cancel, and with it the digits to compare.
-        result, vjp = jax.vjp(lambda *args, f=f: f(*args, stride, padding), data, kernel)
-        results.append((result, vjp(cotangent)))
-    assert_close(*results)
+    shape = jax.eval_shape(lambda: plain_transposed_conv(data, kernel, stride, padding)).shape
+
+    @jax.jit
+    def run(data, kernel, cotangent):
+        results = []
+        for f in (transposed_conv, plain_transposed_conv):
+            # The sum of the products would cancel, and with it the digits to compare.
+            result, vjp = jax.vjp(lambda *args, f=f: f(*args, stride, padding), data, kernel)
+            results.append((result, vjp(cotangent)))
+        return results
+
+    assert_close(*run(data, kernel, random(*shape, seed=2)))
     program = str(jax.make_jaxpr(lambda d: transposed_conv(d, kernel, stride, padding))(data))
     assert set(re.findall(r"lhs_dilation=(\S+ \S+)", program)) == {"(1, 1)"}
 
@@ -217,17 +233,21 @@ def test_transposed_convolution(side, stride, padding):
 @pytest.mark.parametrize("side", [2, 3])
 def test_max_pool_blocks(side):
     """Of equal values the first gets the gradient, as in torch and in reduce_window."""
-    data = jnp.round(random(2, 2 * side, 3 * side, 4))
+    data = np.round(random(2, 2 * side, 3 * side, 4))
     cotangent = random(2, 2, 3, 4, seed=1)
     window = (1, side, side, 1)
 
     def plain(data, side):
         return lax.reduce_window(data, -jnp.inf, lax.max, window, window, "VALID")
 
-    ours, theirs = (
-        jax.value_and_grad(lambda data, f=f: (f(data, side) * cotangent).sum())(data)
-        for f in (max_pool_blocks, plain)
-    )
+    @jax.jit
+    def run(data, cotangent):
+        return [
+            jax.value_and_grad(lambda data, f=f: (f(data, side) * cotangent).sum())(data)
+            for f in (max_pool_blocks, plain)
+        ]
+
+    ours, theirs = run(data, cotangent)
     assert len(np.unique(data)) < data.size / 2
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6)
     np.testing.assert_array_equal(ours[1], theirs[1])

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from padded_maps import assert_same_inside, padded
+from padded_maps import assert_same_inside, initialised, on_padded
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
@@ -94,9 +94,9 @@ def test_channels_of_103_layers_match_paper():
 
 def test_dense_layer_reads_all_before_and_block_returns_new_channels():
     block = DenseBlock(3, 2, dropout=0.0)
-    x = FeatureMap(jnp.asarray(np.random.default_rng(0).standard_normal((1, 5, 6, 4)), jnp.float32))
-    variables = jax.jit(block.init, static_argnums=2)(jax.random.key(0), x, False)
-    result = jax.jit(block.apply, static_argnums=2)(variables, x, False)
+    x = FeatureMap(np.random.default_rng(0).standard_normal((1, 5, 6, 4)).astype(np.float32))
+    run = jax.jit(block.init_with_output, static_argnums=2)
+    result, variables = jax.device_get(run(jax.random.key(0), x, False))
     assert result.data.shape == (1, 5, 6, 6)
     in_channels = [variables["params"][f"layer{i}"]["conv"]["kernel"].shape[2] for i in (1, 2, 3)]
     assert in_channels == [4, 6, 8]
@@ -108,36 +108,43 @@ def test_dense_layer_reads_all_before_and_block_returns_new_channels():
 def test_transposed_convolution_of_a_pixel_is_the_kernel():
     """A pixel becomes the kernel, two overlap by a column, and size n becomes 2n + 1."""
     layer = ConvTranspose3x3(2)
-    pixel = FeatureMap(jnp.ones((1, 1, 1, 1)))
-    variables = layer.init(jax.random.key(0), pixel)
-    kernel = variables["params"]["transposed_kernel"][:, :, 0]
-    np.testing.assert_allclose(layer.apply(variables, pixel).data[0], kernel, rtol=1e-6)
-    pair = layer.apply(variables, FeatureMap(jnp.ones((1, 1, 2, 1)))).data[0]
-    expected = jnp.pad(kernel, ((0, 0), (0, 2), (0, 0))) + jnp.pad(kernel, ((0, 0), (2, 0), (0, 0)))
-    np.testing.assert_allclose(pair, expected, rtol=1e-6)
+
+    @jax.jit
+    def run(pixel, pair):
+        result, variables = layer.init_with_output(jax.random.key(0), pixel)
+        return variables["params"]["transposed_kernel"], result, layer.apply(variables, pair)
+
+    maps = [FeatureMap(np.ones((1, 1, width, 1), np.float32)) for width in (1, 2)]
+    kernel, result, pair = jax.device_get(run(*maps))
+    kernel = kernel[:, :, 0]
+    np.testing.assert_allclose(result.data[0], kernel, rtol=1e-6)
+    expected = np.pad(kernel, ((0, 0), (0, 2), (0, 0))) + np.pad(kernel, ((0, 0), (2, 0), (0, 0)))
+    np.testing.assert_allclose(pair.data[0], expected, rtol=1e-6)
 
 
 def test_transposed_convolution_is_adjoint_of_convolution():
     """<T(x), y> = <x, C(y)> for the strided convolution by the same kernel, tested by gradient."""
     rng = np.random.default_rng(0)
     layer = ConvTranspose3x3(3)
-    x = jnp.asarray(rng.standard_normal((2, 4, 5, 2)), jnp.float32)
-    y = jnp.asarray(rng.standard_normal((2, 9, 11, 3)), jnp.float32)
-    variables = layer.init(jax.random.key(0), FeatureMap(x))
-    kernel = variables["params"]["transposed_kernel"].transpose(0, 1, 3, 2)
-    conv = jax.lax.conv_general_dilated(
-        y, kernel, (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-    total = jax.jit(jax.grad(lambda x: (layer.apply(variables, FeatureMap(x)).data * y).sum()))
-    gradient = total(x)
+    x = rng.standard_normal((2, 4, 5, 2)).astype(np.float32)
+    y = rng.standard_normal((2, 9, 11, 3)).astype(np.float32)
+
+    @jax.jit
+    def run(x, y):
+        variables = layer.init(jax.random.key(0), FeatureMap(x))
+        kernel = variables["params"]["transposed_kernel"].transpose(0, 1, 3, 2)
+        conv = jax.lax.conv_general_dilated(
+            y, kernel, (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        total = jax.grad(lambda x: (layer.apply(variables, FeatureMap(x)).data * y).sum())
+        return total(x), conv
+
+    gradient, conv = run(x, y)
     np.testing.assert_allclose(gradient, conv, rtol=1e-4, atol=1e-5)
 
 
 def test_transposed_convolution_ignores_padding():
-    layer, (x, bare) = ConvTranspose3x3(4), padded()
-    variables = layer.init(jax.random.key(0), bare[0])
-    apply = jax.jit(layer.apply)
-    assert_same_inside(apply(variables, x), [apply(variables, one) for one in bare])
+    assert_same_inside(*on_padded(initialised(ConvTranspose3x3(4))))
 
 
 def test_other_encoders_start_from_their_deepest_feature():
@@ -164,7 +171,7 @@ def test_dropout_only_in_training():
     encoder = FCDenseNet((1, 1), growth=4, norm="group")
     decoder = FCDenseNetUp.build(encoder, 2, ("fcdensenet", "fcdensenet"), norm="group")
     model = Segmenter(encoder, decoder, 2)
-    image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 8, 8, 3)), jnp.float32)
+    image = np.random.default_rng(0).standard_normal((1, 8, 8, 3)).astype(np.float32)
     kept = model.clone(encoder=encoder.clone(dropout=0.0), decoder=decoder.clone(dropout=0.0))
     variables = jax.jit(model.init)(jax.random.key(0), image)
 

@@ -1,7 +1,5 @@
 """FCN over VGG with the fully connected layers of its classifier, as Long et al. 2015."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,9 +81,10 @@ def test_center_of_7x7_map_equals_classifier():
     encoder = VGG(((4,), (4,), (4,), (4,), (4,)))
     decoder = FCN.build(encoder, 3, ("vgg", "fcn32s"), fc_width=6, final_stride=32)
     feature = np.random.default_rng(0).standard_normal((1, 7, 7, 4)).astype(np.float32)
-    features = [FeatureMap(jnp.zeros((1, 7, 7, 4)))] * 5 + [FeatureMap(jnp.asarray(feature))]
-    variables = init(decoder, features)
-    scores = jax.jit(decoder.apply, static_argnums=2)(variables, features, False).data
+    features = [FeatureMap(np.zeros_like(feature))] * 5 + [FeatureMap(feature)]
+    run = jax.jit(decoder.init_with_output, static_argnums=2)
+    scores, variables = jax.device_get(run(jax.random.key(0), features, False))
+    scores = scores.data
     assert scores.shape == (1, 7, 7, 3)
     layers = variables["params"]
     x = feature.ravel()
@@ -102,11 +101,13 @@ def test_receptive_field_is_404_pixels():
     decoder = FCN.build(encoder, 1, ("vgg", "fcn32s"), fc_width=1, final_stride=32)
     model = Segmenter(encoder, decoder, 1, 1)
     # The gradient of a pooling goes to the first of equal values, and to the last of rising ones.
-    image = jnp.ones((1, 480, 448, 1))
-    rising = image + jnp.arange(480.0)[:, None, None] + jnp.arange(448.0)[:, None]
+    image = np.ones((1, 480, 448, 1), np.float32)
+    rising = image + np.arange(480, dtype=np.float32)[:, None, None]
+    rising += np.arange(448, dtype=np.float32)[:, None]
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
     variables = jax.tree.map(
-        lambda leaf: jnp.full(leaf.shape, 1 / np.prod(leaf.shape[:-1], initial=1.0)), shapes
+        lambda leaf: np.full(leaf.shape, 1 / np.prod(leaf.shape[:-1], initial=1.0), np.float32),
+        shapes,
     )
 
     def middle(image):
@@ -115,7 +116,7 @@ def test_receptive_field_is_404_pixels():
         return scores.data[0, 7, 7, 0]
 
     slope = jax.jit(jax.grad(middle))
-    gradient = sum(np.asarray(slope(FeatureMap(x)).data[0, :, :, 0]) for x in (image, rising))
+    gradient = sum(np.asarray(slope(FeatureMap(x)).data)[0, :, :, 0] for x in (image, rising))
     rows, columns = (np.flatnonzero(gradient.any(axis)) for axis in (1, 0))
     assert len(rows) == rows[-1] - rows[0] + 1 == 404
     assert len(columns) == columns[-1] - columns[0] + 1 == 404
@@ -127,17 +128,17 @@ def test_scores_the_poolings():
     decoder = FCN.build(encoder, 3, ("vgg", "fcn8s"), fc_width=6, final_stride=8)
     rng = np.random.default_rng(0)
     features = [
-        FeatureMap(jnp.asarray(rng.random((1, side, side, channels)), jnp.float32))
+        FeatureMap(rng.random((1, side, side, channels)).astype(np.float32))
         for side, channels in zip((33, 16, 8, 4, 2, 1), encoder.channels, strict=True)
     ]
     variables = init(decoder, features)
     kernels = [variables["params"][f"score{stride}"]["kernel"].shape[2] for stride in (32, 16, 8)]
     assert kernels == [6, 4, 3]
 
-    def total(features):
+    def total(features, variables):
         return decoder.apply(variables, features, False).data.sum()
 
-    gradients = jax.jit(jax.grad(total))(features)
+    gradients = jax.device_get(jax.jit(jax.grad(total))(features, variables))
     assert [bool(np.any(x.data)) for x in gradients] == [False, False, True, True, False, True]
 
 
@@ -145,22 +146,25 @@ def test_dropout_only_after_fully_connected_layers():
     encoder = VGG(((4,), (4,), (4,), (4,), (4,)), norm="none")
     rng = np.random.default_rng(0)
     features = [
-        FeatureMap(jnp.asarray(rng.random((1, side, side, 4)), jnp.float32))
+        FeatureMap(rng.random((1, side, side, 4)).astype(np.float32))
         for side in (32, 16, 8, 4, 2, 1)
     ]
 
     def runs(**options):
         """Scores in inference, and twice in training."""
         decoder = FCN.build(encoder, 3, ("vgg", "fcn8s"), **options, final_stride=8)
-        variables = init(decoder, features)
 
-        @functools.partial(jax.jit, static_argnums=0)
-        def run(train, key):
-            return decoder.apply(variables, features, train, rngs={"dropout": key}).data
+        @jax.jit
+        def run(features):
+            variables = decoder.init(jax.random.key(0), features, False)
+            return [
+                decoder.apply(
+                    variables, features, train, rngs={"dropout": jax.random.key(key)}
+                ).data
+                for train, key in ((False, 0), (True, 0), (True, 1))
+            ]
 
-        return [
-            run(train, jax.random.key(key)) for train, key in ((False, 0), (True, 0), (True, 1))
-        ]
+        return jax.device_get(run(features))
 
     plain, one, other = runs(fc_width=64)
     assert np.any(one != other)

@@ -80,7 +80,7 @@ SMALL = functools.partial(InvertedNet, 8, BLOCKS)
 
 
 def random(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def shapes_of(encoder, height: int, width: int, channels: int = 3):
@@ -94,8 +94,12 @@ def init(encoder, image):
     return jax.jit(lambda key: encoder.init(key, image, False))(jax.random.key(0))
 
 
+def run(*args):
+    return jax.device_get(features_of(*args))
+
+
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def run(encoder, variables, image, train=False):
+def features_of(encoder, variables, image, train=False):
     return encoder.apply(variables, image, train, rngs={"dropout": jax.random.key(1)})
 
 
@@ -217,16 +221,16 @@ def test_channels_are_rounded_but_not_below_nine_tenths():
 
 def test_classifier_ignores_padding():
     model = Classifier(InvertedNet(4, BLOCKS[:2], last=24), 5, hidden=(8,), dropout=0.5)
-    images = np.array(random(2, 40, 56, 3))
+    images = random(2, 40, 56, 3)
     sizes = ((37, 53), (5, 7))
     variables = jax.jit(model.init)(jax.random.key(0), images)
     apply = jax.jit(model.apply)
-    bare = [image[None, :h, :w] for image, (h, w) in zip(images, sizes, strict=True)]
+    bare = [image[None, :h, :w].copy() for image, (h, w) in zip(images, sizes, strict=True)]
     alone = [apply(variables, image) for image in bare]
     for image, (height, width) in zip(images, sizes, strict=True):
         image[height:] = np.nan
         image[:, width:] = np.nan
-    together = apply(variables, images, extent=jnp.asarray(sizes))
+    together = apply(variables, images, extent=np.asarray(sizes))
     np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-4, atol=1e-7)
 
 
@@ -252,21 +256,24 @@ def test_depthwise_equals_the_plain_convolution(kernel, stride, dilation, paddin
     def ours(data, taps):
         return depthwise(data, taps, stride, dilation, padding)
 
-    np.testing.assert_allclose(ours(data, taps), plain(data, taps), rtol=1e-4, atol=1e-5)
-    gradients = [
-        jax.grad(lambda *args, fn=fn: (fn(*args) ** 2).sum(), (0, 1))(data, taps)
-        for fn in (ours, plain)
-    ]
+    @jax.jit
+    def run(*args):
+        squares = [lambda *args, fn=fn: (fn(*args) ** 2).sum() for fn in (ours, plain)]
+        return (ours(*args), plain(*args)), [jax.grad(fn, (0, 1))(*args) for fn in squares]
+
+    results, gradients = run(data, taps)
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-5)
     for one, other in zip(*gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
 
 
 def test_depthwise_uses_grouped_convolution_on_other_platforms():
     data, taps = random(1, 6, 7, 4), random(3, 3, 1, 4, seed=1)
-    here = depthwise(data, taps)
+    here = jax.jit(lambda *args: depthwise(*args))(data, taps)
     with compile_for(Platform("gpu")):
+        there = jax.jit(lambda *args: depthwise(*args))
         assert "conv_general_dilated" in str(jax.make_jaxpr(depthwise)(data, taps))
-        np.testing.assert_allclose(depthwise(data, taps), here, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(there(data, taps), here, rtol=1e-4, atol=1e-5)
 
 
 def test_depthwise_in_bfloat16_rounds_once():
@@ -282,17 +289,17 @@ def test_depthwise_in_bfloat16_rounds_once():
 def test_asymmetric_padding_equals_tensorflow():
     x = FeatureMap(random(2, 8, 10, 3))
     layer = layers.Conv(4, kernel=3, stride=2, padding=(0, 1))
-    variables = layer.init(jax.random.key(0), x)
-    expected = nn.Conv(4, (3, 3), strides=2, padding="SAME").apply(variables, x.data)
-    np.testing.assert_allclose(layer.apply(variables, x).data, expected, rtol=1e-4, atol=1e-5)
+    result, variables = jax.jit(layer.init_with_output)(jax.random.key(0), x)
+    expected = jax.jit(nn.Conv(4, (3, 3), strides=2, padding="SAME").apply)(variables, x.data)
+    np.testing.assert_allclose(result.data, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_squeeze_excite_by_hand():
     layer = layers.SqueezeExcite(1, "relu", "hard_sigmoid")
-    one = {"reduce": {"kernel": jnp.ones((1, 1, 2, 1)), "bias": jnp.full(1, -1.0)}}
-    one["expand"] = {"kernel": jnp.asarray([[[[1.0, -9.0]]]]), "bias": jnp.zeros(2)}
-    data = jnp.asarray([[[[1.0, 0.0]], [[2.0, 2.0]], [[jnp.nan, 7.0]]]])
-    x = FeatureMap(data, jnp.asarray([[2, 1]]))
+    one = {"reduce": {"kernel": np.ones((1, 1, 2, 1)), "bias": np.full(1, -1.0)}}
+    one["expand"] = {"kernel": np.asarray([[[[1.0, -9.0]]]]), "bias": np.zeros(2)}
+    data = np.asarray([[[[1.0, 0.0]], [[2.0, 2.0]], [[np.nan, 7.0]]]], np.float32)
+    x = FeatureMap(data, np.asarray([[2, 1]]))
     # Means 1.5 and 1, less 1: 1.5. Gates (1.5 + 3) / 6 and 0.
-    result = layer.apply({"params": one}, x).data
+    result = np.asarray(jax.jit(layer.apply)({"params": one}, x).data)
     np.testing.assert_allclose(result[0, :2, 0], [[0.75, 0], [1.5, 0]], rtol=1e-6)

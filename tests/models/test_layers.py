@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from padded_maps import EXTENT, assert_same_inside, padded, random
+from padded_maps import assert_same_inside, initialised, on_padded, padded, random, resized_padded
 
 from fcnjax.models import layers
 from fcnjax.models.layers import FeatureMap
@@ -19,12 +19,15 @@ from fcnjax.models.layers import FeatureMap
 def assert_same_with_gradient(ours, reference, *args):
     """Assert equal results, and equal gradients of a random weighting of them."""
 
-    def run(fn):
-        out, vjp = jax.vjp(fn, *args)
-        return out, vjp(random(*out.shape, seed=1))
+    @jax.jit
+    def run(*args):
+        results = []
+        for fn in (ours, reference):
+            out, vjp = jax.vjp(fn, *args)
+            results.append((out, vjp(random(*out.shape, seed=1))))
+        return results
 
-    results = [jax.jit(run, static_argnums=0)(fn) for fn in (ours, reference)]
-    for one, other in zip(*map(jax.tree.leaves, results), strict=True):
+    for one, other in zip(*map(jax.tree.leaves, run(*args)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
@@ -42,10 +45,7 @@ CONVS = [
 
 @pytest.mark.parametrize("layer", CONVS, ids=lambda layer: f"{type(layer).__name__}")
 def test_padding_is_invisible_to_convolutions(layer):
-    x, bare = padded()
-    variables = jax.jit(layer.init)(jax.random.key(0), bare[0])
-    apply = jax.jit(layer.apply)
-    assert_same_inside(apply(variables, x), [apply(variables, one) for one in bare])
+    assert_same_inside(*on_padded(initialised(layer)))
 
 
 POOLS = [
@@ -58,46 +58,34 @@ POOLS = [
 
 @pytest.mark.parametrize("options", POOLS)
 def test_padding_is_invisible_to_pooling(options):
-    x, bare = padded()
-    pool = jax.jit(functools.partial(layers.max_pool, **options))
-    result = pool(x)
+    result, alone = on_padded(functools.partial(layers.max_pool, **options))
     assert np.isfinite(result.data).all()
-    assert_same_inside(result, [pool(one) for one in bare])
+    assert_same_inside(result, alone)
 
 
 def test_padding_is_invisible_to_group_norm_and_global_mean():
     x, bare = padded(channels=12)
-    norm = layers.GroupNorm()
-    variables = norm.init(jax.random.key(0), x, False)
-    apply = jax.jit(lambda x: norm.apply(variables, x, False))
-    assert_same_inside(apply(x), [apply(one) for one in bare])
+    assert_same_inside(*on_padded(initialised(layers.GroupNorm(), False), channels=12))
     means = np.concatenate([np.mean(one.data, (1, 2)) for one in bare])
-    np.testing.assert_allclose(layers.global_mean(x), means, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(layers.global_mean)(x), means, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("canvas", [(18, 22), (13, 7)])
 def test_padding_is_invisible_to_resizing(canvas):
-    x, bare = padded()
-    sizes = [
-        (min(2 * h, canvas[0]), max(w * canvas[1] // 11 - i, 1)) for i, (h, w) in enumerate(EXTENT)
-    ]
-    like = FeatureMap(jnp.zeros((3, *canvas, 1)), jnp.asarray(sizes))
-    targets = [FeatureMap(jnp.zeros((1, *size, 1))) for size in sizes]
-    for resize in map(jax.jit, (layers.resize_like, layers.crop_or_pad_like)):
-        result = resize(x, like)
+    for resize in (layers.resize_like, layers.crop_or_pad_like):
+        result, alone = resized_padded(resize, canvas)
         assert result.size == canvas
-        pairs = zip(bare, targets, strict=True)
-        assert_same_inside(result, [resize(one, size) for one, size in pairs])
+        assert_same_inside(result, alone)
 
 
 def test_conv_equals_flax():
     x = FeatureMap(random(2, 7, 8, 3))
     layer = layers.Conv(5, kernel=3, stride=2, dilation=2, padding=1)
-    variables = layer.init(jax.random.key(0), x)
+    result, variables = jax.jit(layer.init_with_output)(jax.random.key(0), x)
     assert variables["params"]["kernel"].shape == (3, 3, 3, 5)
     reference = nn.Conv(5, (3, 3), 2, padding=((1, 1), (1, 1)), kernel_dilation=2)
-    expected = reference.apply(variables, x.data)
-    np.testing.assert_allclose(layer.apply(variables, x).data, expected, rtol=1e-5, atol=1e-6)
+    expected = jax.jit(reference.apply)(variables, x.data)
+    np.testing.assert_allclose(result.data, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_he_normal_uses_fan_out():
@@ -128,9 +116,10 @@ def test_max_pool_and_its_gradient_equal_reduce_window(size, options):
 
 
 def test_max_pool_by_hand():
-    x = FeatureMap(jnp.arange(1.0, 7.0).reshape(1, 2, 3, 1))  # 1 2 3 / 4 5 6
-    assert layers.max_pool(x).data.ravel().tolist() == [5]
-    assert layers.max_pool(x, ceil=True).data.ravel().tolist() == [5, 6]
+    x = FeatureMap(np.arange(1, 7, dtype=np.float32).reshape(1, 2, 3, 1))  # 1 2 3 / 4 5 6
+    floor, ceil = jax.jit(lambda x: (layers.max_pool(x), layers.max_pool(x, ceil=True)))(x)
+    assert np.ravel(floor.data).tolist() == [5]
+    assert np.ravel(ceil.data).tolist() == [5, 6]
 
 
 @pytest.mark.parametrize("target", [(10, 21), (9, 7), (3, 1)])
@@ -146,23 +135,27 @@ def test_resize_and_its_gradient_equal_jax_image(target):
     assert_same_with_gradient(ours, reference, x)
 
 
+def rows_of_widths(resize, values, widths):
+    """Return the row of values resized to each of the widths."""
+    x = FeatureMap(np.asarray(values, np.float32).reshape(1, 1, -1, 1))
+    likes = [FeatureMap(np.zeros((1, 1, width, 1))) for width in widths]
+    results = jax.jit(lambda x: [resize(x, like).data for like in likes])(x)
+    return [np.ravel(row).tolist() for row in results]
+
+
 def test_resize_by_hand():
-    x = FeatureMap(jnp.asarray([0.0, 4.0]).reshape(1, 1, 2, 1))
-    for width, expected in ((4, [0, 1, 3, 4]), (3, [0, 2, 4]), (1, [2])):
-        like = FeatureMap(jnp.zeros((1, 1, width, 1)))
-        assert layers.resize_like(x, like).data.ravel().tolist() == expected
+    rows = rows_of_widths(layers.resize_like, [0, 4], (4, 3, 1))
+    assert rows == [[0, 1, 3, 4], [0, 2, 4], [2]]
 
 
 def test_downsizing_does_not_smooth():
-    x = FeatureMap(jnp.arange(9.0).reshape(1, 1, 9, 1) ** 2)
-    like = FeatureMap(jnp.zeros((1, 1, 3, 1)))
-    assert layers.resize_like(x, like).data.ravel().tolist() == [1, 16, 49]
+    assert rows_of_widths(layers.resize_like, np.arange(9) ** 2, (3,)) == [[1, 16, 49]]
 
 
 def test_conv_transpose_and_its_gradient_equal_lax():
     x = random(2, 5, 7, 3)
     layer = layers.ConvTranspose2x(4)
-    params = layer.init(jax.random.key(0), FeatureMap(x))["params"]
+    params = jax.jit(layer.init)(jax.random.key(0), FeatureMap(x))["params"]
     params["bias"] = random(4)
 
     def reference(params, x):
@@ -172,7 +165,7 @@ def test_conv_transpose_and_its_gradient_equal_lax():
     def ours(params, x):
         return layer.apply({"params": params}, FeatureMap(x)).data
 
-    assert ours(params, x).shape == (2, 10, 14, 4)
+    assert jax.eval_shape(ours, params, x).shape == (2, 10, 14, 4)
     assert_same_with_gradient(ours, reference, params, x)
 
 
@@ -180,40 +173,45 @@ def test_conv_transpose_and_its_gradient_equal_lax():
 def test_bilinear_conv_transpose_is_initialised_to_bilinear(factor):
     x = FeatureMap(random(1, 5, 6, 2))
     layer = layers.BilinearConvTranspose(factor)
-    result = layer.apply(layer.init(jax.random.key(0), x), x)
-    like = FeatureMap(jnp.zeros((1, 5 * factor, 6 * factor, 1)))
+    like = FeatureMap(np.zeros((1, 5 * factor, 6 * factor, 1)))
+    run = jax.jit(lambda x: (initialised(layer)(x), layers.resize_like(x, like)))
+    result, expected = jax.device_get(run(x))
     assert result.size == like.size
     edge = factor // 2 + 1  # where it fades
     inner = np.s_[:, edge:-edge, edge:-edge]
-    expected = layers.resize_like(x, like).data
-    np.testing.assert_allclose(result.data[inner], expected[inner], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(result.data[inner], expected.data[inner], rtol=1e-5, atol=1e-6)
 
 
 def test_batch_norm_by_hand():
-    x = FeatureMap(jnp.asarray([1.0, 2.0, 3.0, 6.0]).reshape(1, 2, 2, 1))
+    x = FeatureMap(np.asarray([1, 2, 3, 6], np.float32).reshape(1, 2, 2, 1))
     norm = layers.BatchNorm()
-    variables = norm.init(jax.random.key(0), x, False)
-    result, updated = norm.apply(variables, x, True, mutable=["batch_stats"])
+
+    @jax.jit
+    def run(x):
+        variables = norm.init(jax.random.key(0), x, False)
+        result, updated = norm.apply(variables, x, True, mutable=["batch_stats"])
+        return result.data, updated, norm.apply({**variables, **updated}, x, False).data
+
+    trained, updated, inferred = jax.device_get(run(x))
     expected = np.array([-2.0, -1.0, 0.0, 3.0]) / np.sqrt(3.5 + 1e-5)  # mean 3, variance 3.5
-    np.testing.assert_allclose(result.data.ravel(), expected, rtol=1e-5)
+    np.testing.assert_allclose(trained.ravel(), expected, rtol=1e-5)
     assert updated["batch_stats"]["mean"] == pytest.approx(0.3)
     # The running variance is the unbiased one, 14 / 3.
     assert updated["batch_stats"]["var"] == pytest.approx(0.9 + 1.4 / 3)
-    result = norm.apply({**variables, **updated}, x, False)
     expected = (x.data.ravel() - 0.3) / np.sqrt(0.9 + 1.4 / 3 + 1e-5)
-    np.testing.assert_allclose(result.data.ravel(), expected, rtol=1e-5)
+    np.testing.assert_allclose(inferred.ravel(), expected, rtol=1e-5)
 
 
 def test_batch_norm_of_a_single_pixel_is_finite():
     x = FeatureMap(random(1, 1, 1, 4) * 100)
     norm = layers.BatchNorm()
-    variables = norm.init(jax.random.key(0), x, False)
 
     def loss(data):
+        variables = norm.init(jax.random.key(0), x, False)
         result, _ = norm.apply(variables, FeatureMap(data), True, mutable=["batch_stats"])
         return (result.data**2).sum()
 
-    value, gradient = jax.value_and_grad(loss)(x.data)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(x.data)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
 
@@ -221,7 +219,7 @@ def test_batch_norm_of_a_single_pixel_is_finite():
 def test_training_batch_norm_on_padding_raises():
     x, _ = padded()
     norm = layers.BatchNorm()
-    variables = norm.init(jax.random.key(0), x, False)
+    variables = jax.jit(norm.init, static_argnums=2)(jax.random.key(0), x, False)
     with pytest.raises(ValueError, match="padded"):
         norm.apply(variables, x, True, mutable=["batch_stats"])
 
@@ -230,36 +228,39 @@ def test_training_batch_norm_on_padding_raises():
 def test_group_norm_equals_flax(channels, groups):
     x = FeatureMap(random(2, 4, 5, channels) * 3 + 1)
     norm = layers.GroupNorm()
-    variables = norm.init(jax.random.key(0), x, True)
+    variables = jax.eval_shape(lambda: norm.init(jax.random.key(0), x, True))
     variables = jax.tree.map(lambda p: random(*p.shape), variables)
-    expected = nn.GroupNorm(groups, epsilon=1e-5).apply(variables, x.data)
-    np.testing.assert_allclose(norm.apply(variables, x, True).data, expected, rtol=1e-4, atol=1e-5)
+    expected = jax.jit(nn.GroupNorm(groups, epsilon=1e-5).apply)(variables, x.data)
+    result = jax.jit(norm.apply, static_argnums=2)(variables, x, True)
+    np.testing.assert_allclose(result.data, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_spatial_dropout_drops_whole_channels():
-    x = FeatureMap(jnp.ones((2, 3, 3, 50)))
-    layer = layers.SpatialDropout(0.4)
-    result = layer.apply({}, x, True, rngs={"dropout": jax.random.key(0)}).data
+    x = FeatureMap(np.ones((2, 3, 3, 50), np.float32))
+    layer = jax.jit(layers.SpatialDropout(0.4).apply, static_argnums=2)
+    result = np.asarray(layer({}, x, True, rngs={"dropout": jax.random.key(0)}).data)
     assert (np.ptp(result, axis=(1, 2)) == 0).all()
     assert set(np.unique(result).round(4)) == {0, np.float32(1 / 0.6).round(4)}
-    np.testing.assert_array_equal(layer.apply({}, x, False).data, x.data)
+    np.testing.assert_array_equal(layer({}, x, False).data, x.data)
 
 
 def test_crop_or_pad_like_by_hand():
-    x = FeatureMap(jnp.asarray([1.0, 2.0]).reshape(1, 1, 2, 1))
-    for width, expected in ((1, [1]), (2, [1, 2]), (4, [1, 2, 2, 2])):
-        like = FeatureMap(jnp.zeros((1, 1, width, 1)))
-        assert layers.crop_or_pad_like(x, like).data.ravel().tolist() == expected
+    rows = rows_of_widths(layers.crop_or_pad_like, [1, 2], (1, 2, 4))
+    assert rows == [[1], [1, 2], [1, 2, 2, 2]]
 
 
 def test_concat_add_and_activations():
     x, y = FeatureMap(random(1, 2, 2, 3)), FeatureMap(random(1, 2, 2, 3, seed=1))
-    np.testing.assert_array_equal(layers.concat([x, y]).data[..., 3:], y.data)
-    np.testing.assert_array_equal(layers.add(x, y).data, x.data + y.data)
-    at_one = {
-        name: round(float(fn(jnp.asarray(-1.0))), 4) for name, fn in layers.ACTIVATIONS.items()
-    }
-    assert at_one == {
+
+    @jax.jit
+    def run(x, y, one):
+        at_one = {name: fn(one) for name, fn in layers.ACTIVATIONS.items()}
+        return layers.concat([x, y]).data, layers.add(x, y).data, at_one
+
+    both, total, at_one = jax.device_get(run(x, y, -1.0))
+    np.testing.assert_array_equal(both[..., 3:], y.data)
+    np.testing.assert_array_equal(total, x.data + y.data)
+    assert {name: round(float(value), 4) for name, value in at_one.items()} == {
         "relu": 0,
         "relu6": 0,
         "leaky_relu": -0.01,
@@ -272,10 +273,11 @@ def test_concat_add_and_activations():
 def test_no_masking_without_an_extent():
     x = FeatureMap(random(1, 8, 8, 3))
     block = layers.ConvNormAct(4)
-    variables = block.init(jax.random.key(0), x, False)
+    variables = jax.eval_shape(lambda: block.init(jax.random.key(0), x, False))
 
-    def run(x):
+    def run(variables, x):
         return layers.max_pool(block.apply(variables, x, False)).data
 
-    assert "iota" not in str(jax.make_jaxpr(run)(x))
-    assert "iota" in str(jax.make_jaxpr(run)(x.replace(extent=jnp.asarray([[8, 8]]))))
+    program = jax.make_jaxpr(run)
+    assert "iota" not in str(program(variables, x))
+    assert "iota" in str(program(variables, x.replace(extent=np.asarray([[8, 8]]))))

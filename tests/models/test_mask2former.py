@@ -1,7 +1,6 @@
 """Layers of Mask2Former against plain loops, and its options."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -38,8 +37,8 @@ def bilinear(values, x, y):
 @pytest.mark.parametrize("extent", [None, (3, 2)])
 def test_points_are_interpolated_within_the_extent(extent):
     values, positions, weights = draw(1, 4, 3, 4), 3 * draw(1, 5, 2, 3, 2), draw(1, 5, 2, 3)
-    level = FeatureMap(jnp.asarray(values), None if extent is None else jnp.asarray([extent]))
-    result = np.asarray(sample_points(level, positions, weights))[0]
+    level = FeatureMap(values, None if extent is None else np.asarray([extent]))
+    result = np.asarray(jax.jit(sample_points)(level, positions, weights))[0]
     height, width = extent or (4, 3)
     valid = values[0, :height, :width].reshape(height, width, 2, 2)
     for token in range(5):
@@ -57,47 +56,67 @@ def test_points_are_interpolated_within_the_extent(extent):
 def test_deformable_attention_begins_around_each_pixel():
     """With constant values, the result is that value, but at the edges, beyond which it is 0."""
     layer = DeformableAttention(4, 1)
-    levels = [FeatureMap(jnp.zeros((1, side, side, 4))) for side in (8, 16)]
-    tokens = jnp.ones((1, 8 * 8 + 16 * 16, 4))
-    variables = layer.init(jax.random.key(0), tokens, tokens, levels)
+    levels = [FeatureMap(np.zeros((1, side, side, 4), np.float32)) for side in (8, 16)]
+    tokens = np.ones((1, 8 * 8 + 16 * 16, 4), np.float32)
+
+    @jax.jit
+    def run(tokens, levels):
+        result, variables = layer.init_with_output(jax.random.key(0), tokens, tokens, levels)
+        return split_levels(result, levels)[1].data, variables
+
+    result, variables = jax.device_get(run(tokens, levels))
     offsets = variables["params"]["sampling_offsets"]["bias"].reshape(4, 2, 2)
     np.testing.assert_allclose(offsets[:, 0], [[1, 0], [0, 1], [-1, 0], [0, -1]], atol=1e-6)
-    result = split_levels(layer.apply(variables, tokens, tokens, levels), levels)
-    inner = result[1].data[0, 4:-4, 4:-4]
-    np.testing.assert_allclose(inner, jnp.broadcast_to(inner[0, 0], inner.shape), atol=1e-6)
-    assert np.abs(result[1].data[0, 0, 0] - inner[0, 0]).max() > 1e-3
+    inner = result[0, 4:-4, 4:-4]
+    np.testing.assert_allclose(inner, np.broadcast_to(inner[0, 0], inner.shape), atol=1e-6)
+    assert np.abs(result[0, 0, 0] - inner[0, 0]).max() > 1e-3
 
 
 def test_levels_are_joined_and_split():
     maps = [FeatureMap(draw(2, 2, 3, 4)), FeatureMap(draw(2, 4, 5, 4))]
-    tokens = join_levels([level.data for level in maps])
-    for ours, level in zip(split_levels(tokens, maps), maps, strict=True):
+
+    @jax.jit
+    def run(maps):
+        tokens = join_levels([level.data for level in maps])
+        return split_levels(tokens, maps), relative_positions(maps)
+
+    levels, positions = jax.device_get(run(maps))
+    for ours, level in zip(levels, maps, strict=True):
         np.testing.assert_array_equal(ours.data, level.data)
-    positions = relative_positions(maps)
     np.testing.assert_allclose(positions[0, :2], [[1 / 6, 1 / 4], [1 / 2, 1 / 4]], rtol=1e-6)
 
 
 def test_sine_positions_fill_the_extent():
-    alone = sine_positions(FeatureMap(jnp.zeros((1, 3, 2, 1))), 8)
-    padded = sine_positions(FeatureMap(jnp.zeros((1, 5, 7, 1)), jnp.asarray([[3, 2]])), 8)
+    maps = [
+        FeatureMap(np.zeros((1, 3, 2, 1))),
+        FeatureMap(np.zeros((1, 5, 7, 1)), np.asarray([[3, 2]])),
+    ]
+    run = jax.jit(lambda maps: [sine_positions(x, 8) for x in maps])
+    alone, padded = jax.device_get(run(maps))
     np.testing.assert_array_equal(padded[:, :3, :2], alone)
     # The last row and column are a full circle.
     np.testing.assert_allclose(alone[0, -1, -1, :2], [0, 1], atol=1e-5)
 
 
 def test_queries_without_a_mask_see_everything():
-    masks = jnp.stack([jnp.eye(2), -jnp.ones((2, 2))], -1)[None] - 0.5
-    np.testing.assert_array_equal(visible_pixels(FeatureMap(masks))[0], [[1, 0, 0, 1], [1] * 4])
-    narrow = FeatureMap(masks, jnp.asarray([[2, 1]]))
-    expected = [[1, 0, 0, 0], [1, 0, 1, 0]]
-    np.testing.assert_array_equal(visible_pixels(narrow)[0], expected)
+    masks = np.stack([np.eye(2), -np.ones((2, 2))], -1)[None] - 0.5
+    maps = [FeatureMap(masks), FeatureMap(masks, np.asarray([[2, 1]]))]
+    full, narrow = jax.device_get(jax.jit(lambda maps: [visible_pixels(x) for x in maps])(maps))
+    np.testing.assert_array_equal(full[0], [[1, 0, 0, 1], [1] * 4])
+    np.testing.assert_array_equal(narrow[0], [[1, 0, 0, 0], [1, 0, 1, 0]])
 
 
 def test_attention_is_that_of_jax():
     query, key, value = draw(2, 5, 2, 4), 2 * draw(2, 7, 2, 4), draw(2, 7, 2, 4)
     bias, mask = draw(1, 2, 5, 7), draw(2, 1, 5, 7) > -0.5
-    expected = jax.nn.dot_product_attention(query, key, value, bias=bias, mask=mask)
-    ours = dot_product(query, key, value, bias, mask)
+
+    @jax.jit
+    def run(*args):
+        qkv, (bias, mask) = args[:3], args[3:]
+        expected = jax.nn.dot_product_attention(*qkv, bias=bias, mask=mask)
+        return dot_product(*args), expected
+
+    ours, expected = jax.device_get(run(query, key, value, bias, mask))
     np.testing.assert_allclose(ours, expected.reshape(2, 5, 8), atol=1e-6)
 
 

@@ -4,10 +4,9 @@ import functools
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from padded_maps import assert_same_inside, padded, random
+from padded_maps import assert_same_inside, initialised, on_padded, random
 
 from fcnjax.models import ENCODERS, layers
 from fcnjax.models.decoders.aspp import ASPPDecoder
@@ -22,13 +21,9 @@ COUNTS = {"mobilenet_v2_tf": 1_811_712, "mobilevit": 4_833_952, "mobilevit_v2": 
 
 def shapes_of(encoder, height, width):
     """Return the shapes of features and variables."""
-    image = FeatureMap(jnp.zeros((1, height, width, 3)))
+    image = FeatureMap(np.zeros((1, height, width, 3), np.float32))
     init = functools.partial(encoder.init_with_output, jax.random.key(0))
     return jax.eval_shape(lambda: init(image, False))
-
-
-def init(layer, *args):
-    return jax.jit(lambda: layer.init(jax.random.key(0), *args))()
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -50,7 +45,7 @@ def test_dilation_keeps_the_resolution_and_the_weights(name, output_stride):
     assert [f.size for f in features] == [(-(-33 // s), -(-40 // s)) for s in dilated.strides]
     assert dilated.strides == tuple(min(s, output_stride) for s in plain.strides)
     expected = shapes_of(plain, 33, 40)[1]
-    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, expected)
+    assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, expected)
 
 
 def test_numbers_of_channels_are_rounded():
@@ -71,35 +66,34 @@ def test_options_that_do_not_fit_raise():
 def test_padding_equals_tensorflow(size, kernel, stride):
     x = FeatureMap(random(2, *size, 3))
     layer = layers.Conv(4, kernel=kernel, stride=stride, padding=0)
-    variables = init(layer, x)
-    result = layer.apply(variables, layers.pad_like_tensorflow(x, kernel, stride)).data
-    expected = nn.Conv(4, (kernel, kernel), strides=stride, padding="SAME").apply(variables, x.data)
+    same = nn.Conv(4, (kernel, kernel), strides=stride, padding="SAME")
+
+    @jax.jit
+    def run(x):
+        y = layers.pad_like_tensorflow(x, kernel, stride)
+        result, variables = layer.init_with_output(jax.random.key(0), y)
+        return result.data, same.apply(variables, x.data)
+
+    result, expected = run(x)
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (3, 3)])
 def test_padding_is_invisible_to_tf_padding(kernel, stride):
-    x, bare = padded(4)
-    layer = layers.Conv(5, kernel=kernel, stride=stride, padding=0)
-    variables = init(layer, bare[0])
-
-    def run(x):
-        return layer.apply(variables, layers.pad_like_tensorflow(x, kernel, stride))
-
-    assert_same_inside(run(x), [run(one) for one in bare])
+    run = initialised(layers.Conv(5, kernel=kernel, stride=stride, padding=0))
+    results = on_padded(lambda x: run(layers.pad_like_tensorflow(x, kernel, stride)), 4)
+    assert_same_inside(*results)
 
 
 def patched(layer, x):
     """Apply a layer of patches of side 2 to the next whole patches."""
-    variables = init(layer, FeatureMap(jnp.zeros((1, 2, 2, x.channels))), False)
     y = layers.resize_like(x, layers.round_up_map(x, 2))
-    return layers.resize_like(layer.apply(variables, y, False), x)
+    return layers.resize_like(initialised(layer, False)(y), x)
 
 
 def cropped(layer, x):
     """Apply a layer of patches of side 2 to the whole patches."""
-    variables = init(layer, FeatureMap(jnp.zeros((1, 2, 2, x.channels))), False)
-    y = layer.apply(variables, layers.crop_to_multiple(x, 2), False)
+    y = initialised(layer, False)(layers.crop_to_multiple(x, 2))
     return layers.restore_size(y, x)
 
 
@@ -108,16 +102,15 @@ def cropped(layer, x):
     [(patched, layers.PatchAttention(2)), (cropped, layers.SeparableAttention())],
 )
 def test_padding_is_invisible_to_attention(run, layer):
-    x, bare = padded(4)
-    assert_same_inside(run(layer, x), [run(layer, one) for one in bare])
+    assert_same_inside(*on_padded(functools.partial(run, layer), 4))
 
 
 def test_pixels_attend_to_those_at_their_position_of_a_patch():
     x = random(1, 6, 4, 4)
-    layer = layers.PatchAttention(2)
-    variables = init(layer, FeatureMap(x), False)
-    result = layer.apply(variables, FeatureMap(x), False).data
-    changed = layer.apply(variables, FeatureMap(x.at[0, 1, 2].add(1)), False).data
+    other = x.copy()
+    other[0, 1, 2] += 1
+    run = jax.jit(initialised(layers.PatchAttention(2), False))
+    result, changed = (np.asarray(run(FeatureMap(data)).data) for data in (x, other))
     rows, columns = np.nonzero(np.abs(changed - result)[0].max(-1) > 1e-7)
     assert set(rows) == {1, 3, 5}
     assert set(columns) == {0, 2}
@@ -126,44 +119,64 @@ def test_pixels_attend_to_those_at_their_position_of_a_patch():
 def test_separable_attention_by_hand():
     layer = layers.SeparableAttention(patch=1)
     # The score is channel 0, the key twice it, the value the channel and 1.
-    kernel = jnp.asarray([[1.0, 2.0, 1.0]])[None, None]
+    kernel = np.asarray([[1.0, 2.0, 1.0]])[None, None]
     params = {
-        "query_key_value": {"kernel": kernel, "bias": jnp.asarray([0.0, 0.0, 1.0])},
-        "project": {"kernel": jnp.ones((1, 1, 1, 1)), "bias": jnp.zeros(1)},
+        "query_key_value": {"kernel": kernel, "bias": np.asarray([0.0, 0.0, 1.0])},
+        "project": {"kernel": np.ones((1, 1, 1, 1)), "bias": np.zeros(1)},
     }
-    x = jnp.asarray([0.0, np.log(3.0), -2.0]).reshape(1, 1, 3, 1)
-    result = layer.apply({"params": params}, FeatureMap(x[:, :, :2]), False).data.ravel()
+    x = np.asarray([0.0, np.log(3.0), -2.0]).reshape(1, 1, 3, 1)
+
+    @jax.jit
+    def run(params, x):
+        parts = (FeatureMap(x[:, :, :2]), FeatureMap(x))
+        return [layer.apply({"params": params}, part, False).data.ravel() for part in parts]
+
+    result, whole = jax.device_get(run(params, x))
     context = 2 * np.log(3) * 0.75
     np.testing.assert_allclose(result, [context, (np.log(3) + 1) * context], rtol=1e-5)
-    whole = layer.apply({"params": params}, FeatureMap(x), False).data.ravel()
     assert whole[2] == 0  # the value is negative
 
 
 def test_positions_of_patches_split_and_merge():
     x = random(2, 4, 6, 3)
-    parts = split_positions(x, 2)
+
+    @jax.jit
+    def run(x):
+        parts = split_positions(x, 2)
+        return parts, merge_positions(parts, (4, 6), 2)
+
+    parts, merged = jax.device_get(run(x))
     assert parts.shape == (2, 4, 6, 3)
     np.testing.assert_array_equal(parts[:, 3, 1], x[:, 1, 3])  # lower right of the second patch
-    np.testing.assert_array_equal(merge_positions(parts, (4, 6), 2), x)
+    np.testing.assert_array_equal(merged, x)
 
 
 def test_rest_beyond_whole_patches_is_zero():
     x = FeatureMap(random(1, 5, 1, 3) + 10)
-    inner = layers.crop_to_multiple(x, 2)
+
+    @jax.jit
+    def run(x):
+        inner = layers.crop_to_multiple(x, 2)
+        return inner, layers.restore_size(inner, x).data
+
+    inner, restored = jax.device_get(run(x))
     assert inner.size == (4, 2)
     assert (inner.data[:, :, 1] == 0).all()
-    restored = layers.restore_size(inner, x).data
     np.testing.assert_array_equal(restored[:, :4], x.data[:, :4])
     assert (restored[:, 4] == 0).all()
 
 
 def test_decoder_is_the_pyramid_alone():
     decoder = ASPPDecoder((8,), width=6, rates=(), pool_first=True)
-    features = (FeatureMap(random(2, 4, 5, 3)),)
-    variables = init(decoder, features, False)
+
+    @jax.jit
+    def run(features):
+        first, variables = decoder.init_with_output(jax.random.key(0), features, False)
+        last = decoder.clone(pool_first=False).apply(variables, features, False)
+        return variables, first.data, last.data
+
+    variables, first, last = run((FeatureMap(random(2, 4, 5, 3)),))
     names = {"point", "pool", "project"}
     assert variables["params"]["aspp"].keys() == names
-    first = decoder.apply(variables, features, False).data
-    last = decoder.clone(pool_first=False).apply(variables, features, False).data
     assert not np.allclose(first, last)
     assert decoder.resized_once

@@ -1,7 +1,6 @@
 """scSE attention; test_parity.py compares decoders that use it with their reference."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
@@ -16,6 +15,10 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
+def ones(*shape):
+    return FeatureMap(np.ones(shape, np.float32))
+
+
 def random_params(shapes, seed=0):
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape, np.float32), shapes)
@@ -28,7 +31,7 @@ def test_scse_is_the_sum_of_both_gated_maps():
     # Padding must not enter the means.
     image = np.full((1, 4, 7, 32), np.nan, np.float32)
     image[0, : size[0], : size[1]] = valid
-    x, layer = FeatureMap(jnp.asarray(image), jnp.asarray([size])), SCSE()
+    x, layer = FeatureMap(image, np.asarray([size])), SCSE()
     variables = random_params(jax.eval_shape(lambda: layer.init(jax.random.key(0), x)))
     params = jax.tree.map(lambda leaf: np.squeeze(leaf).astype(np.float64), variables["params"])
 
@@ -39,12 +42,12 @@ def test_scse_is_the_sum_of_both_gated_maps():
     by_pixel = valid @ spatial["kernel"] + spatial["bias"]
     expected = valid * sigmoid(by_channel) + valid * sigmoid(by_pixel)[..., None]
 
-    result = layer.apply(variables, x)
+    result = jax.device_get(jax.jit(layer.apply)(variables, x))
     np.testing.assert_allclose(result.data[0, : size[0], : size[1]], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_narrow_maps_are_reduced_to_one_channel():
-    x = FeatureMap(jnp.ones((1, 2, 2, 3)))
+    x = ones(1, 2, 2, 3)
     shapes = jax.eval_shape(lambda: SCSE().init(jax.random.key(0), x))
     assert shapes["params"]["channel"]["reduce"]["kernel"].shape == (1, 1, 3, 1)
 
@@ -56,7 +59,7 @@ def attention_layers(module, *args) -> set[tuple[str, ...]]:
 
 @pytest.mark.parametrize("attention", [None, "scse"])
 def test_block_without_skip_has_no_attention_before_convolutions(attention):
-    x, like = FeatureMap(jnp.ones((1, 2, 2, 4))), FeatureMap(jnp.ones((1, 4, 4, 4)))
+    x, like = ones(1, 2, 2, 4), ones(1, 4, 4, 4)
     block = UpBlock(8, attention=attention)
     inner = {("channel", "reduce"), ("channel", "expand"), ("spatial",)} if attention else set()
     assert attention_layers(block, x, like, [], False) == {("attention2", *path) for path in inner}
@@ -66,14 +69,15 @@ def test_block_without_skip_has_no_attention_before_convolutions(attention):
 
 
 def test_unet_has_attention_before_and_after_convolutions():
-    features = [FeatureMap(jnp.ones((1, 8 // s, 8 // s, 16))) for s in (1, 2, 4)]
+    features = [ones(1, 8 // s, 8 // s, 16) for s in (1, 2, 4)]
     module = UNet((1, 2, 4), (16, 48), attention="scse", norm="group")
     names = {path[0] for path in attention_layers(module, features, False)}
     assert names == {f"stage{i}_attention{j}" for i in (1, 2) for j in (1, 2)}
     variables = random_params(jax.eval_shape(lambda: module.init(jax.random.key(0), features, 0)))
 
     def run(variables, **changes):
-        return jax.jit(lambda: module.clone(**changes).apply(variables, features, False).data)()
+        apply = jax.jit(module.clone(**changes).apply, static_argnums=2)
+        return np.asarray(apply(variables, features, False).data)
 
     attended = run(variables)
     # Two gates of 1/2 add up to the map without attention.

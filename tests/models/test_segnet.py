@@ -6,7 +6,6 @@ FC-DenseNet of this file and test_fcdensenet.py, written with torch's own functi
 names of our layers.
 """
 
-import functools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,7 +39,7 @@ def test_small_models_equal_torch(entry):
     encoder = SMALL[names[0]]
     model = Segmenter(encoder, DECODERS[names[1]].make(encoder, 3, names), 3)
     image = np.random.default_rng(entry["input_seed"]).standard_normal(entry["input"])
-    image = jnp.asarray(image.astype(np.float32).transpose(0, 2, 3, 1))
+    image = image.astype(np.float32).transpose(0, 2, 3, 1)
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
 
     def tensor_name(path):
@@ -48,7 +47,7 @@ def test_small_models_equal_torch(entry):
 
     variables = draw_variables(SimpleNamespace(layouts=(tensor_name,)), shapes)
     with jax.default_matmul_precision("highest"):
-        logits = jax.jit(model.apply)(variables, image)["logits"].transpose(0, 3, 1, 2)
+        logits = np.asarray(jax.jit(model.apply)(variables, image)["logits"]).transpose(0, 3, 1, 2)
     (golden,) = entry["outputs"]
     assert list(logits.shape) == golden["shape"]
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == entry["params"]
@@ -57,13 +56,16 @@ def test_small_models_equal_torch(entry):
 
 
 def as_map(rows):
-    return FeatureMap(jnp.asarray(rows, jnp.float32)[None, :, :, None])
+    return FeatureMap(np.asarray(rows, np.float32)[None, :, :, None])
 
 
 def test_unpooling_by_hand():
     """Of equal values the first counts; an odd last column and row are zero."""
     before = as_map([[1, 5, 2, 2, 9], [0, 3, 2, 2, 9], [0, 0, 0, 4, 9], [7, 0, 4, 0, 9], [8] * 5])
-    unpool = jax.jit(unpool_like)
+
+    def unpool(values, before):
+        return jax.device_get(jax.jit(unpool_like)(values, before))
+
     unpooled = unpool(as_map([[10, 20], [30, 40]]), before)
     assert unpooled.data[0, :, :, 0].tolist() == [
         [0, 10, 20, 0, 0],
@@ -87,17 +89,21 @@ def test_unpooling_restores_maxima_and_ignores_padding(ceil):
     for example, (height, width) in zip(data, sizes, strict=True):
         example[height:] = 7
         example[:, width:] = np.nan
-    before = FeatureMap(jnp.asarray(data), jnp.asarray(sizes))
-    pool = jax.jit(functools.partial(max_pool, ceil=ceil))
-    unpool = jax.jit(unpool_like)
-    result = unpool(pool(before), before)
+    before = FeatureMap(data, np.asarray(sizes))
+
+    @jax.jit
+    def run(maps):
+        pooled = [max_pool(x, ceil=ceil) for x in maps]
+        return [(x, unpool_like(x, before)) for x, before in zip(pooled, maps, strict=True)]
+
+    (_, result), *results = jax.device_get(run([before, *bare]))
     np.testing.assert_array_equal(result.extent, before.extent)
     assert np.isfinite(result.data).all()
     for i, (one, (height, width)) in enumerate(zip(bare, sizes, strict=True)):
-        alone = unpool(pool(one), one)
+        pooled, alone = results[i]
         np.testing.assert_array_equal(result.data[i : i + 1, :height, :width], alone.data)
         # Each nonzero value is at its place, and each maximum appears once.
-        unpooled, maxima = np.asarray(alone.data), np.asarray(pool(one).data)
+        unpooled, maxima = alone.data, pooled.data
         np.testing.assert_array_equal(unpooled[unpooled != 0], one.data[unpooled != 0])
         assert (unpooled != 0).sum() == (maxima != 0).sum()
         assert unpooled.sum() == maxima.sum()
@@ -105,13 +111,14 @@ def test_unpooling_restores_maxima_and_ignores_padding(ceil):
 
 def test_gradient_of_unpooling_is_gathered_from_the_maxima():
     before = as_map([[1, 3], [2, 0], [4, 4], [4, 4]])
-    weights = jnp.arange(8.0).reshape(1, 4, 2, 1)
+    weights = np.arange(8, dtype=np.float32).reshape(1, 4, 2, 1)
 
     def total(values, before):
         return (unpool_like(values, before).data * weights).sum()
 
     values = as_map([[5], [6]])
-    value_grads, before_grads = jax.jit(jax.grad(total, (0, 1)))(values, before)
+    gradients = jax.jit(jax.grad(total, (0, 1)))(values, before)
+    value_grads, before_grads = jax.device_get(gradients)
     assert value_grads.data.ravel().tolist() == [1, 4]
     assert not before_grads.data.any()
 

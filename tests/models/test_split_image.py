@@ -1,7 +1,6 @@
 """Splitting and padding of images for a model, and the way back."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,10 +13,11 @@ from fcnjax.models.layers import FeatureMap
 from fcnjax.models.split_image import merge_squares, split_image
 
 rng = np.random.default_rng(0)
+split, merge = jax.jit(split_image, static_argnums=1), jax.jit(merge_squares)
 
 
 def draw(*shape):
-    return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    return rng.standard_normal(shape).astype(np.float32)
 
 
 def resize_keys(**values):
@@ -33,7 +33,7 @@ def resize_keys(**values):
 )
 def test_squares_follow_the_longer_side(size, starts):
     x = draw(1, *size, 2)
-    squares = split_image(FeatureMap(x), 53)
+    squares = jax.device_get(split(FeatureMap(x), 53))
     assert squares.extent is None
     assert squares.data.shape == (len(starts), 53, 53, 2)
     for square, start in zip(squares.data, starts, strict=True):
@@ -46,46 +46,52 @@ def test_merging_gives_the_mean_in_a_batch_of_mixed_sizes():
     canvas = np.full((3, 24, 20, 2), np.nan, np.float32)
     for row, (height, width) in enumerate(sizes):
         canvas[row, :height, :width] = draw(height, width, 2)
-    x = FeatureMap(jnp.asarray(canvas), jnp.asarray(sizes))
-    squares = split_image(x, side)
+    x = FeatureMap(canvas, np.asarray(sizes))
+    squares = jax.device_get(split(x, side))
     assert np.isfinite(squares.data).all()
-    merged = jax.jit(merge_squares)(squares.data, x)
+    merged = jax.device_get(merge(squares.data, x))
     # Each square adds its number; pixels of two have the mean of both.
-    numbers = jnp.arange(len(squares.data), dtype=jnp.float32)[:, None, None, None]
-    means = merge_squares(jnp.broadcast_to(numbers, (len(numbers), side, side, 1)), x)
+    numbers = np.arange(len(squares.data), dtype=np.float32)[:, None, None, None]
+    means = jax.device_get(merge(np.broadcast_to(numbers, (len(numbers), side, side, 1)), x))
     for row, (height, width) in enumerate(sizes):
         valid = np.s_[row, :height, :width]
         np.testing.assert_allclose(merged.data[valid], canvas[valid], rtol=1e-6)
-        alone = FeatureMap(jnp.asarray(canvas[row : row + 1, :height, :width]))
-        count = len(split_image(alone, side).data)
-        values = 3.0 * row + jnp.arange(count, dtype=jnp.float32)[:, None, None, None]
-        expected = merge_squares(jnp.broadcast_to(values, (count, side, side, 1)), alone)
-        np.testing.assert_allclose(means.data[valid], expected.data[0], rtol=1e-6)
+        alone = FeatureMap(canvas[row : row + 1, :height, :width])
+        count = len(jax.eval_shape(lambda x: split_image(x, side), alone).data)
+        values = 3 * row + np.arange(count, dtype=np.float32)[:, None, None, None]
+        expected = merge(np.broadcast_to(values, (count, side, side, 1)), alone)
+        np.testing.assert_allclose(means.data[valid], np.asarray(expected.data)[0], rtol=1e-6)
     np.testing.assert_array_equal(np.unique(means.data[0, :8, :19]), [0, 0.5, 1, 1.5, 2])
 
 
 @pytest.mark.parametrize("keys", [{"size": (12, 12)}, {"size": (12,), "rule": "shortest_edge"}])
 def test_padding_is_seen_and_taken_off(keys):
     resize = resize_keys(**{"rule": "stretch", "pad": "crop", **keys})
-    x = FeatureMap(draw(2, 16, 16, 3), jnp.asarray([[12, 5], [7, 12]]))
-    shown = show_input(x, resize)
+    stretch = resize_keys(**{**resize, "pad": "stretch"})
+    x = FeatureMap(draw(2, 16, 16, 3), np.asarray([[12, 5], [7, 12]]))
+
+    @jax.jit
+    def run(x, like):
+        shown = show_input(x, resize)
+        restored = restore_logits(shown.data, x, x, resize, are_scores=False)
+        return shown, restored, restore_logits(shown.data, x, like, stretch, are_scores=False)
+
+    like = FeatureMap(np.zeros((2, 12, 12, 0), np.float32))
+    shown, restored, stretched = jax.device_get(run(x, like))
     assert (shown.extent is None) == (len(keys["size"]) == 2)
     np.testing.assert_array_equal(shown.data[0, :12, 5:12], 0)
     np.testing.assert_array_equal(shown.data[1, :7, :12], x.data[1, :7, :12])
-    restored = restore_logits(shown.data, x, x, resize, are_scores=False)
     np.testing.assert_allclose(restored[0, :12, :5], x.data[0, :12, :5])
-    resize.pad = "stretch"
-    like = FeatureMap(jnp.zeros((2, 12, 12, 0)))
-    stretched = restore_logits(shown.data, x, like, resize, are_scores=False)
     np.testing.assert_allclose(stretched, shown.data[:, :12, :12])
 
 
 def test_scores_are_averaged_before_the_logarithm():
     resize = resize_keys(rule="shortest_edge", size=(2,), split=True)
-    x = FeatureMap(jnp.zeros((1, 2, 3, 1)))
-    scores = jnp.asarray([1.0, 3.0])[:, None, None, None] * jnp.ones((2, 2, 2, 1))
-    logits = restore_logits(jnp.log(scores), x, x, resize, are_scores=True)
-    np.testing.assert_allclose(jnp.exp(logits)[0, :, :, 0], [[1, 2, 3]] * 2, rtol=1e-6)
+    x = FeatureMap(np.zeros((1, 2, 3, 1), np.float32))
+    scores = np.asarray([1.0, 3.0], np.float32)[:, None, None, None] * np.ones((2, 2, 2, 1))
+    run = jax.jit(lambda logits, x: restore_logits(logits, x, x, resize, are_scores=True))
+    logits = run(np.log(scores), x)
+    np.testing.assert_allclose(np.exp(logits)[0, :, :, 0], [[1, 2, 3]] * 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +132,8 @@ def test_a_batch_of_mixed_sizes_predicts_what_each_image_does(keys):
     config.model.update({"encoder": "eomt_vit", "decoder": "eomt", "encoder_options": options})
     config.eval.resize.update({"rule": "shortest_edge", **keys})
     module = build_model(config)
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3))))
+    image = np.zeros((1, 16, 16, 3), np.float32)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), image)
     variables = jax.tree.map(lambda leaf: 0.4 * draw(*leaf.shape), shapes)
     model = make_model(config, module, variables, 0)
     images = [rng.integers(0, 255, (*size, 3), np.uint8) for size in ((20, 47), (33, 12))]

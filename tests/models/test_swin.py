@@ -1,10 +1,8 @@
 """Windows of the Swin Transformer, against plain loops, and its size."""
 
-import functools
 import itertools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -23,7 +21,7 @@ SIDE, SHIFT = 3, 1
 
 def test_number_of_parameters_matches_publication():
     encoder = ENCODERS["swin"].make(output_norm=False)
-    image = FeatureMap(jnp.zeros((1, 33, 65, 3)))
+    image = FeatureMap(np.zeros((1, 33, 65, 3), np.float32))
     features, variables = jax.eval_shape(
         lambda: encoder.init_with_output(jax.random.key(0), image, False)
     )
@@ -42,7 +40,7 @@ def test_windows_are_split_and_merged():
 
 def test_bias_depends_on_the_offset_from_key_to_query():
     table = np.random.default_rng(0).standard_normal(((2 * SIDE - 1) ** 2, 2), np.float32)
-    bias = relative_bias(jnp.asarray(table), SIDE)
+    bias = np.asarray(jax.jit(relative_bias, static_argnums=1)(table, SIDE))
     pixels = list(itertools.product(range(SIDE), repeat=2))
     for (q, query), (k, key) in itertools.product(enumerate(pixels), repeat=2):
         row, column = (a - b + SIDE - 1 for a, b in zip(query, key, strict=True))
@@ -50,7 +48,8 @@ def test_bias_depends_on_the_offset_from_key_to_query():
 
 
 def test_rolled_pixels_see_only_their_neighbours():
-    mask = shift_mask(FeatureMap(jnp.zeros((1, 6, 6, 1))), SIDE, SHIFT)[0, :, 0]
+    x = FeatureMap(np.zeros((1, 6, 6, 1)))
+    mask = np.asarray(jax.jit(shift_mask, static_argnums=(1, 2))(x, SIDE, SHIFT))[0, :, 0]
     assert mask.shape == (4, 9, 9)
     assert mask[0].all()
     # Of the window at the lower right, one row and one column come from the other end.
@@ -62,14 +61,15 @@ def test_shifted_attention_does_not_cross_the_edges():
     """A pixel's result depends on its shifted window alone."""
     layer = WindowAttention(2, SIDE, SHIFT)
     x = np.random.default_rng(1).standard_normal((1, 6, 6, 4), np.float32)
-    variables = layer.init(jax.random.key(0), FeatureMap(jnp.asarray(x)), False)
 
-    def corner(data, row, column):
-        return layer.apply(variables, FeatureMap(data), False).data[0, row, column].sum()
+    @jax.jit
+    @jax.grad
+    def gradient_of(x, row, column):
+        result, _ = layer.init_with_output(jax.random.key(0), FeatureMap(x), False)
+        return result.data[0, row, column].sum()
 
     for pixel, rows, columns in (((0, 0), (0, 1), (0, 1)), ((5, 2), (4, 6), (1, 4))):
-        gradient = jax.grad(functools.partial(corner, row=pixel[0], column=pixel[1]))(x)
-        seen = np.abs(gradient[0]).sum(-1) > 0
+        seen = np.abs(gradient_of(x, *pixel)[0]).sum(-1) > 0
         expected = np.zeros((6, 6), bool)
         expected[slice(*rows), slice(*columns)] = True
         np.testing.assert_array_equal(seen, expected)
@@ -77,7 +77,7 @@ def test_shifted_attention_does_not_cross_the_edges():
 
 def test_merged_patches_are_padded():
     x = np.arange(1, 7, dtype=np.float32).reshape(1, 3, 2, 1)
-    merged = merge_patches(FeatureMap(jnp.asarray(x))).data
+    merged = np.asarray(jax.jit(merge_patches)(FeatureMap(x)).data)
     np.testing.assert_array_equal(merged[0, :, 0], [[1, 3, 2, 4], [5, 0, 6, 0]])
 
 
@@ -87,12 +87,13 @@ def test_padding_does_not_change_features(options):
     rng = np.random.default_rng(2)
     canvas, sizes = rng.standard_normal((2, 48, 40, 3), np.float32), ((33, 38), (7, 5))
     run = jax.jit(encoder.apply, static_argnums=2)
-    padded = FeatureMap(jnp.asarray(canvas), jnp.asarray(sizes))
+    padded = FeatureMap(canvas, np.asarray(sizes))
     variables = jax.jit(encoder.init, static_argnums=2)(jax.random.key(0), padded, False)
-    together = run(variables, padded, False)
+    together = jax.device_get(run(variables, padded, False))
     for i, (height, width) in enumerate(sizes):
-        image = FeatureMap(jnp.asarray(canvas[i : i + 1, :height, :width]))
-        for ours, alone in zip(together, run(variables, image, False), strict=True):
+        image = FeatureMap(canvas[i : i + 1, :height, :width])
+        features = jax.device_get(run(variables, image, False))
+        for ours, alone in zip(together, features, strict=True):
             rows, columns = alone.size
             np.testing.assert_array_equal(ours.extent[i], alone.size)
             np.testing.assert_allclose(ours.data[i, :rows, :columns], alone.data[0], atol=1e-5)

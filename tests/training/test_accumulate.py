@@ -46,10 +46,10 @@ def batch_of(size, seed=0):
     for i in range(size):
         label[i, : (5 * i) % 17] = 255
     return {
-        "image": jnp.asarray(rng.integers(0, 256, (size, 16, 16, 3), np.uint8)),
-        "label": jnp.asarray(label),
-        "bounds": jnp.tile(jnp.asarray((0, 0, 16, 16)), (size, 1)),
-        "valid": jnp.asarray(np.arange(size) != 2),
+        "image": rng.integers(0, 256, (size, 16, 16, 3), np.uint8),
+        "label": label,
+        "bounds": np.tile(np.asarray((0, 0, 16, 16), np.int32), (size, 1)),
+        "valid": np.arange(size) != 2,
     }
 
 
@@ -57,6 +57,11 @@ def after(state, step, count, size=4):
     for i in range(count):
         state, metrics = step(state, batch_of(size, i))
     return jax.device_get(state), jax.device_get(metrics)
+
+
+def weights_of(batch, config):
+    function = jax.jit(lambda label, valid: image_weights(label, valid, config))
+    return np.asarray(function(batch["label"].astype(np.int32), batch["valid"]))
 
 
 def part(tree, *names):
@@ -94,14 +99,14 @@ def test_frozen_parts_and_their_statistics_do_not_change():
 def test_step_with_frozen_norms_has_the_loss_of_inference():
     config = config_with(optim__freeze_norm=True, augment__hflip=0.0)
     state, step = make_step(config)
-    stats = jax.tree.map(lambda x: x + 0.3, state.variables["batch_stats"])
+    stats = jax.tree.map(lambda x: x + 0.3, jax.device_get(state.variables["batch_stats"]))
     state = state.replace(variables=state.variables | {"batch_stats": stats})
     first, batch = jax.device_get(state.variables), batch_of(4)
     image = (batch["image"] / 255.0 - np.asarray(config.data.mean)) / np.asarray(config.data.std)
     apply = jax.jit(build_model(config).apply)
-    logits = np.asarray(apply(first, image.astype(jnp.float32))["logits"], np.float64)
-    label = np.asarray(batch["label"])
-    counted = (label != 255) & np.asarray(batch["valid"])[:, None, None]
+    logits = np.asarray(apply(first, image.astype(np.float32))["logits"], np.float64)
+    label = batch["label"]
+    counted = (label != 255) & batch["valid"][:, None, None]
     label_logits = np.take_along_axis(logits, np.minimum(label, 2)[..., None], -1)[..., 0]
     nll = np.log(np.exp(logits).sum(-1)) - label_logits
     state, metrics = step(state, batch)
@@ -133,9 +138,9 @@ def test_four_parts_of_two_equal_a_batch_of_eight_with_less_memory():
     )
     assert memory[1] < 0.6 * memory[0]
     # A batch without valid pixels changes nothing, and nothing is divided by 0.
-    none = batch_of(8) | {"valid": jnp.zeros(8, bool)}
+    none = batch_of(8) | {"valid": np.zeros(8, bool)}
     still, metrics = step(
-        in_parts.replace(opt_state=jax.tree.map(jnp.zeros_like, in_parts.opt_state)), none
+        in_parts.replace(opt_state=jax.tree.map(np.zeros_like, in_parts.opt_state)), none
     )
     assert float(metrics["loss"]) == 0
     assert same(in_parts.variables, still.variables)
@@ -143,13 +148,12 @@ def test_four_parts_of_two_equal_a_batch_of_eight_with_less_memory():
 
 def test_image_weights_are_those_of_the_cross_entropy():
     batch = batch_of(8)
-    label = batch["label"].astype(jnp.int32)
     counted = [(16 - (5 * i) % 17) * 16 * (i != 2) for i in range(8)]
-    np.testing.assert_array_equal(image_weights(label, batch["valid"], config_with()), counted)
+    np.testing.assert_array_equal(weights_of(batch, config_with()), counted)
     weighted = config_with(loss__class_weights=(0.5, 2.0, 3.0))
     table = np.asarray([0.5, 2.0, 3.0, *[0.0] * 253])
-    expected = table[np.asarray(label)].sum((1, 2)) * np.asarray(batch["valid"])
-    np.testing.assert_allclose(image_weights(label, batch["valid"], weighted), expected, 1e-6)
+    expected = table[batch["label"]].sum((1, 2)) * batch["valid"]
+    np.testing.assert_allclose(weights_of(batch, weighted), expected, 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -169,16 +173,16 @@ def test_loss_is_exact_in_parts(exact, head, options):
     config = config_with(loss__class_weights=(0.2, 1.0, 5.0) if "dice" not in options else ())
     config.model.head = head
     config.loss.update(options)
-    loss_fn, batch = make_loss(config), batch_of(8)
+    loss_fn, batch = jax.jit(make_loss(config)), batch_of(8)
     rng = np.random.default_rng(3)
     spread = np.arange(1, 9, dtype=np.float32)[:, None, None, None]  # of different difficulty
     logits = spread * rng.standard_normal((8, 16, 16, 3)).astype(np.float32)
-    label, valid = batch["label"].astype(jnp.int32), batch["valid"]
+    label, valid = batch["label"].astype(np.int32), batch["valid"]
 
     def loss_of(part):
         return float(loss_fn({"logits": logits[part], "aux": {}}, label[part], valid[part])[0])
 
-    weights = np.asarray(image_weights(label, valid, config), np.float64)
+    weights = weights_of(batch, config).astype(np.float64)
     parts = [slice(i, None, 4) for i in range(4)]
     in_parts = sum(weights[part].sum() / weights.sum() * loss_of(part) for part in parts)
     assert (in_parts == pytest.approx(loss_of(slice(None)), rel=1e-5)) == exact
@@ -186,8 +190,9 @@ def test_loss_is_exact_in_parts(exact, head, options):
 
 def test_parts_alternate_examples_and_pass_on_batch_statistics():
     # Two parts of four examples are 0 and 2, and 1 and 3. The first has 5 of 7 valid pixels.
-    label = jnp.full((4, 2, 2), 255).at[0, :, :].set(1).at[2, 0, 0].set(0).at[1, 0, :].set(2)
-    image = jnp.arange(4.0).reshape(4, 1, 1, 1) * jnp.ones((4, 2, 2, 1))
+    label = np.full((4, 2, 2), 255)
+    label[0], label[2, 0, 0], label[1, 0] = 1, 0, 2
+    image = np.arange(4.0)[:, None, None, None] * np.ones((4, 2, 2, 1))
     config = config_with(train__accumulate=2)
 
     def grad_fn(params, variables, mixed, valid, key):
@@ -197,18 +202,20 @@ def test_parts_alternate_examples_and_pass_on_batch_statistics():
         terms = {"share": mixed.share, "draw": jax.random.uniform(key)}
         return (loss, (terms, stats)), 2 * (params - mean) * mixed.share
 
-    variables = {"batch_stats": jnp.float32(0)}
-    mixed = MixedBatch(image, label)
-    args = jnp.float32(0), variables, mixed, jnp.ones(4, bool), jax.random.key(0)
-    (loss, (terms, stats)), grad = accumulate_gradients(grad_fn, args, config, make_mesh(config))
+    variables = {"batch_stats": np.float32(0)}
+    valid, key = np.ones(4, bool), jax.random.key(0)
+    args = np.float32(0), variables, MixedBatch(image, label), valid, key
+    mesh = make_mesh(config)
+    function = jax.jit(lambda *args: accumulate_gradients(grad_fn, args, config, mesh))
+    (loss, (terms, stats)), grad = function(*args)
     shares = np.asarray([5 / 7, 2 / 7])
     means = np.asarray([1.0, 2.0])
     assert float(loss) == pytest.approx((shares * means**2).sum(), rel=1e-6)
     assert float(grad) == pytest.approx(-2 * (shares * means).sum(), rel=1e-6)
     assert float(stats) == 10 * means[0] + means[1]
     assert float(terms["share"]) == pytest.approx(1)
-    one, other = (float(jax.random.uniform(key)) for key in jax.random.split(jax.random.key(0)))
-    assert float(terms["draw"]) == pytest.approx(one + other)
+    draws = jax.jit(lambda key: jax.vmap(jax.random.uniform)(jax.random.split(key)))(key)
+    assert float(terms["draw"]) == pytest.approx(float(np.asarray(draws).sum()))
 
 
 @pytest.mark.parametrize(("parts", "valid"), [(3, "1, 2, 4, 8"), (0, "1, 2, 4, 8"), (16, "1, 2")])

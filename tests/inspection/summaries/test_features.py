@@ -1,5 +1,6 @@
 """Pictures of features and of receptive fields, through the command."""
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -68,7 +69,7 @@ def test_weights_of_a_trained_model_are_used(photo, tmp_path, capsys):
     config = load_config("folder", SMALL)
     config.data.class_names = ("ground", "disc", "bar")
     save_config(run, config)
-    variables = init_variables(build_model(config), config)
+    variables = jax.jit(lambda: init_variables(build_model(config), config))()
     save_variables(run / MODEL_FILE, variables, step=7)
     main(["features", photo, f"--model={run}"])
     assert f"weights  step 7 of {run}\n" in (first := capsys.readouterr().out)

@@ -104,19 +104,21 @@ def test_whole_image_means_are_reported_separately():
 
 def extent_of_gradient(module, run, shape, seeds):
     """Rows and columns of the pixels that a middle value's gradient reaches, over some images."""
-    variables = module.init(jax.random.key(0), jnp.zeros(shape), method=run)
+
+    def middle(image, variables):
+        value = nn.apply(run, module)(variables, image)
+        return value[0, value.shape[1] // 2, value.shape[2] // 2].sum()
 
     @jax.jit
-    def gradient(key):
-        image = jax.random.normal(key, shape)
+    def reach(init_key, key):
+        variables = module.init(init_key, jnp.zeros(shape), method=run)
 
-        def middle(image):
-            value = nn.apply(run, module)(variables, image)
-            return value[0, value.shape[1] // 2, value.shape[2] // 2].sum()
+        def reach_of_one(key):
+            return (jax.grad(middle)(jax.random.normal(key, shape), variables) != 0).any((0, 3))
 
-        return (jax.grad(middle)(image) != 0).any((0, 3))
+        return jax.lax.map(reach_of_one, jax.random.split(key, seeds)).any(0)
 
-    reached = np.any([gradient(key) for key in jax.random.split(jax.random.key(1), seeds)], 0)
+    reached = np.asarray(reach(jax.random.key(0), jax.random.key(1)))
     places = [np.flatnonzero(reached.any(1 - axis)) for axis in (0, 1)]
     return [(p[0] - n // 2, p[-1] + 1 - n // 2) for p, n in zip(places, shape[1:3], strict=True)]
 
@@ -217,7 +219,8 @@ WHOLE = {
 def test_effective_field_is_gaussian_within_the_theoretical_one():
     chain = Chain(((3, 1, 1),) * 8)  # 17 pixels
     shape = (1, 31, 35, 3)
-    variables = chain.init(jax.random.key(0), jnp.zeros(shape), method=last)
+    init = jax.jit(lambda key: chain.init(key, jnp.zeros(shape), method=last))
+    variables = init(jax.random.key(0))
     found = measure(gradient_of(chain, last, shape), variables, range(8))
     assert found.weights.sum() == pytest.approx(1)
     assert found.middle == (15, 17)
