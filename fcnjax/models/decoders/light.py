@@ -9,9 +9,9 @@ from fcnjax.models.decoders.decoder import Decoder, need_stride_and_deeper
 from fcnjax.models.layers import (
     Conv,
     FeatureMap,
+    ResizedMaps,
     SpatialDropout,
     add,
-    concat,
     global_mean,
     lecun_normal,
     linear_init,
@@ -57,8 +57,8 @@ class SegFormer(Decoder):
         levels = []
         for i, x in enumerate(reversed(used)):
             options = {"dtype": self.dtype, "kernel_init": linear_init, "name": f"project{i}"}
-            levels.append(resize_like(Conv(self.width, 1, **options)(x), like))
-        x = self.conv_block(self.width, 1, name="fuse")(concat(levels), train)
+            levels.append(Conv(self.width, 1, **options)(x))
+        x = self.conv_block(self.width, 1, name="fuse")(ResizedMaps(levels, like), train)
         return SpatialDropout(self.dropout)(x, train)
 
 
@@ -90,5 +90,6 @@ class LRASPP(Decoder):
         weights = nn.sigmoid(gate.data)
         gated = map_data(lambda data: data * weights, projected)
         options = {"kernel_init": lecun_normal, "dtype": self.dtype}
-        high = Conv(self.out_channels, 1, name="high_score", **options)(resize_like(gated, low))
+        # Scored before it is resized, which gives the same and multiplies less.
+        high = resize_like(Conv(self.out_channels, 1, name="high_score", **options)(gated), low)
         return add(Conv(self.out_channels, 1, name="low_score", **options)(low), high)

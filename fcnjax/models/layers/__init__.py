@@ -14,6 +14,7 @@ from fcnjax.models.layers.attention import (
 from fcnjax.models.layers.convolution.conv import (
     FOLDED,
     Conv,
+    ResizedMaps,
     SeparableConv,
     he_normal,
     he_normal_fan_in,
@@ -117,6 +118,7 @@ __all__ = [
     "PatchAttention",
     "Platform",
     "ReducedAttention",
+    "ResizedMaps",
     "Rotation",
     "SeparableAttention",
     "SeparableConv",

@@ -1,14 +1,21 @@
-"""Plain and depthwise separable convolution layers. A kernel is `[height, width, in, out]`."""
+"""Convolution layers: plain, of several maps, and depthwise separable.
+
+A kernel is `[height, width, in, out]`.
+"""
 
 import functools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from fcnjax.models.layers.convolution.implementations import depthwise, dilated_conv, plain_conv
 from fcnjax.models.layers.feature_map import FeatureMap, max_dim, zero_outside
 from fcnjax.models.layers.platform import current_platform
+from fcnjax.models.layers.resize import resize_like
 
 # The collection of these weights; `models.fold_batch_norm` makes it.
 FOLDED = "folded"
@@ -136,6 +143,47 @@ class Conv(nn.Module):
                 f"size, with a dilation that is a multiple of {batch_factor}"
             )
         return self.dilation // batch_factor, None
+
+
+class ResizedMaps(NamedTuple):
+    """Maps that are resized to the size and extent of another, and concatenated.
+
+    Attributes:
+        maps: The maps.
+        like: A map of the size and extent.
+    """
+
+    maps: Sequence[FeatureMap]
+    like: FeatureMap
+
+
+class ConcatConv(Conv):
+    """A 1x1 convolution of resized maps.
+
+    Both are linear, and a 1x1 convolution mixes no pixels. So a map that is enlarged is convolved
+    first, with its part of the kernel, and the results are summed: that multiplies less, and no map
+    has all channels.
+    """
+
+    kernel: int = 1
+
+    @nn.compact
+    def __call__(
+        self, x: ResizedMaps, affine: tuple[jax.Array, jax.Array] | None = None
+    ) -> FeatureMap:
+        """Return `[B, H, W, features]`, of the size of `x.like`; `affine` as in `Conv`."""
+        channels = [each.channels for each in x.maps]
+        kernel, bias, order = self._weights(sum(channels), affine)
+        parts = jnp.split(kernel, np.cumsum(channels)[:-1], order.index("I"))
+        total = jnp.float32(0)
+        for each, part in zip(x.maps, parts, strict=True):
+            shrinks = any(old > new for old, new in zip(each.size, x.like.size, strict=True))
+            y = resize_like(each, x.like) if shrinks else each
+            y = y.replace(data=plain_conv(y.data.astype(self.dtype), part, order=order))
+            total = total + (y if shrinks else resize_like(y, x.like)).data
+        if bias is not None:
+            total = total + bias
+        return x.like.replace(data=total.astype(self.dtype))
 
 
 class SeparableConv(nn.Module):

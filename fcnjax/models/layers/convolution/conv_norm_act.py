@@ -5,7 +5,12 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.models.layers.convolution.conv import Conv, he_normal
+from fcnjax.models.layers.convolution.conv import (
+    ConcatConv,
+    Conv,
+    ResizedMaps,
+    he_normal,
+)
 from fcnjax.models.layers.feature_map import FeatureMap
 from fcnjax.models.layers.norm import EPSILON, NORMS, BatchNorm, activate
 from fcnjax.models.layers.platform import current_platform
@@ -36,10 +41,15 @@ class ConvNormAct(nn.Module):
     kernel_init: nn.initializers.Initializer = he_normal
 
     @nn.compact
-    def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
-        """Map `[B, H, W, C]` to `[B, H', W', features]`."""
+    def __call__(self, x: FeatureMap | ResizedMaps, train: bool) -> FeatureMap:
+        """Map `[B, H, W, C]` to `[B, H', W', features]`.
+
+        Args:
+            x: A map; or several, if the kernel is 1.
+            train: Whether batch norm uses and updates the batch's statistics.
+        """
         use_bias = self.norm == "none" if self.use_bias is None else self.use_bias
-        conv = Conv(
+        conv = (ConcatConv if isinstance(x, ResizedMaps) else Conv)(
             self.features,
             self.kernel,
             self.stride,
@@ -55,7 +65,9 @@ class ConvNormAct(nn.Module):
         return conv_norm_act(conv, NORMS[self.norm](**options, name="norm"), x, train)
 
 
-def conv_norm_act(conv: nn.Module, norm: nn.Module, x: FeatureMap, train: bool) -> FeatureMap:
+def conv_norm_act(
+    conv: nn.Module, norm: nn.Module, x: FeatureMap | ResizedMaps, train: bool
+) -> FeatureMap:
     """Apply a convolution, and the norm and activation after it.
 
     In inference, except on CPUs, batch norm is folded into the convolution's kernel and bias: a
