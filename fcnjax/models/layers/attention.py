@@ -10,6 +10,7 @@ from fcnjax.models.layers.convolution.conv import Conv, he_normal, lecun_normal
 from fcnjax.models.layers.feature_map import FeatureMap, extent_mask, map_data, zero_outside
 from fcnjax.models.layers.norm import LayerNorm, activate
 from fcnjax.models.layers.pooling import global_mean
+from fcnjax.models.layers.transformer.dot_product import dot_product
 
 # The initialiser of the linear layers of transformers.
 linear_init = nn.initializers.truncated_normal(0.02)
@@ -57,8 +58,7 @@ class ReducedAttention(nn.Module):
         mask = None
         if key_value.extent is not None:
             mask = extent_mask(key_value).reshape(shape[0], 1, 1, -1)
-        attend = jax.nn.dot_product_attention
-        return attend(queries, pairs[:, :, 0], pairs[:, :, 1], mask=mask).reshape(shape)
+        return dot_product(queries, pairs[:, :, 0], pairs[:, :, 1], mask=mask).reshape(shape)
 
 
 GATES: Mapping[str, Callable[[jax.Array], jax.Array]] = {

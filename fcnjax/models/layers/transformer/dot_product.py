@@ -35,9 +35,11 @@ def dot_product(
     Returns:
         `[..., T, heads * D]`, of the type of `value`. Scores and softmax are float32.
     """
-    scale = query.shape[-1] ** -0.5
-    options = {"preferred_element_type": jnp.float32}
-    scores = jnp.einsum("...qhd,...khd->...hqk", query * scale, key, **options)
+    # Heads before tokens: a CPU multiplies these twice as fast.
+    query, key, value = (
+        jnp.moveaxis(tokens, -2, -3) for tokens in (query * query.shape[-1] ** -0.5, key, value)
+    )
+    scores = jnp.matmul(query, key.mT, preferred_element_type=jnp.float32)
     if bias is not None:
         scores = scores + bias
     if mask is not None:
@@ -46,5 +48,5 @@ def dot_product(
     weights = jax.nn.softmax(scores)
     if drop is not None:
         weights = drop(weights)
-    result = jnp.einsum("...hqk,...khd->...qhd", weights.astype(value.dtype), value)
+    result = jnp.moveaxis(weights.astype(value.dtype) @ value, -3, -2)
     return result.reshape(*result.shape[:-2], result.shape[-2] * result.shape[-1])
