@@ -153,9 +153,11 @@ def make_run():
         model, optimizer = build_model(config), make_optimizer(config)
         checkpoints = Checkpoints(folder, best_metric=config.eval.best_metric)
         draw = jax.jit(lambda: init_state(init_variables(model, config), optimizer, config))
+        drawn = jax.device_get(draw())
         for step in (10, 20):
             factor = step / 10  # so that the two differ
-            state = jax.tree.map(lambda leaf, by=factor: (by * leaf).astype(leaf.dtype), draw())
+            state = jax.tree.map(lambda leaf, by=factor: (by * leaf).astype(leaf.dtype), drawn)
+            state = jax.device_put(state)
             state = state.replace(step=np.int32(step))
             checkpoints.save(state, {"batches": step}, {"mean_iou": 1 / step})
         checkpoints.close()

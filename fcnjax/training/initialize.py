@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from flax import traverse_util
 from jax.sharding import Mesh
@@ -166,12 +165,13 @@ def _from_model(
         if name not in trained:
             continue
         if classes.is_by_class(name, trained[name].shape, value.shape):
-            used[name] = jnp.asarray(classes.copy(trained[name], value))
+            used[name] = classes.copy(trained[name], value)
             by_class.append(name)
         elif trained[name].shape == value.shape:
-            used[name] = jnp.asarray(trained[name])
+            used[name] = trained[name]
     if not used:
         raise UserError(f"config.model.init_from: nothing in {source} fits this model")
+    used = jax.device_put(used)
     log(f"{source}: {len(used)} arrays of step {step} used")
     if by_class:
         log(f"{source}: {classes.description}")

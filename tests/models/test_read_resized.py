@@ -32,7 +32,7 @@ def test_blocks_of_rows_give_what_the_whole_map_gives(monkeypatch, extents, alig
     enlarge = resize_corners_like if align_corners else resize_like
 
     whole = jax.jit(lambda x: best(enlarge(x, like).data))(x)
-    monkeypatch.setattr(resize, "_block_bytes", lambda: 2 * 50 * 5 * 4 * 7)  # 7 rows
+    monkeypatch.setattr(resize, "BLOCK_BYTES", 2 * 50 * 5 * 4 * 7)  # 7 rows
     program = jax.jit(lambda x: read_resized(x, like, best, align_corners))
     assert "scan" in str(program.trace(x).jaxpr)
     blocks, whole = jax.device_get((program(x), whole))

@@ -185,7 +185,8 @@ def _cell_weights(x: FeatureMap, axis: int, bins: int) -> jax.Array:
     size, cell = size[:, None, None], np.arange(bins)[:, None]
     start, stop = cell * size // bins, -(-(cell + 1) * size // bins)
     position = xp.arange(x.size[axis])
-    return jnp.asarray((position >= start) & (position < stop), jnp.float32) / (stop - start)
+    inside = (position >= start) & (position < stop)
+    return inside.astype(np.float32) / (stop - start).astype(np.float32)
 
 
 def unpool_like(x: FeatureMap, before: FeatureMap) -> FeatureMap:

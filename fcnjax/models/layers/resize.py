@@ -11,6 +11,7 @@ from jax import lax
 from fcnjax.models.layers.feature_map import FeatureMap, full_extent
 from fcnjax.models.layers.platform import current_platform
 
+BLOCK_BYTES = 2**28  # of the rows that are resized at a time where the channels are then reduced
 # From new indices, the old size, the new size and NumPy or jax.numpy: the two old indices that each
 # new one lies between, and the float32 fraction of the way. Integer arithmetic, so that the static
 # and the per-example path agree to the last bit.
@@ -67,7 +68,7 @@ def read_resized(
     is_static = all(isinstance(side, int) for side in (batch, height, width))
     if not is_static or current_platform().spatial > 1:
         return read(resize(x, like).data)
-    rows = max(_block_bytes() // (4 * batch * width * x.channels), 1)
+    rows = max(BLOCK_BYTES // (4 * batch * width * x.channels), 1)
     if rows >= height:
         return read(resize(x, like).data)
     coordinates = _corner_coordinates if align_corners else _half_pixel_coordinates
@@ -81,11 +82,6 @@ def read_resized(
 
     blocks = lax.map(read_block, rows * jnp.arange(-(-height // rows)))
     return jnp.moveaxis(blocks, 0, 1).reshape(batch, -1, width)[:, :height]
-
-
-def _block_bytes() -> int:
-    """Return the size of a block of rows: within the cache of a CPU, much for an accelerator."""
-    return 2**20 if current_platform().is_cpu else 2**28
 
 
 def _half_pixel_coordinates(index, size, out, xp):
