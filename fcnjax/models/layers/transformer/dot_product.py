@@ -39,7 +39,7 @@ def dot_product(
     query, key, value = (
         jnp.moveaxis(tokens, -2, -3) for tokens in (query * query.shape[-1] ** -0.5, key, value)
     )
-    scores = jnp.matmul(query, key.mT, preferred_element_type=jnp.float32)
+    scores = jnp.einsum("...qd,...kd->...qk", query, key, preferred_element_type=jnp.float32)
     if bias is not None:
         scores = scores + bias
     if mask is not None:
@@ -48,5 +48,6 @@ def dot_product(
     weights = jax.nn.softmax(scores)
     if drop is not None:
         weights = drop(weights)
-    result = jnp.moveaxis(weights.astype(value.dtype) @ value, -3, -2)
+    result = jnp.einsum("...qk,...kd->...qd", weights.astype(value.dtype), value)
+    result = jnp.moveaxis(result, -3, -2)
     return result.reshape(*result.shape[:-2], result.shape[-2] * result.shape[-1])
