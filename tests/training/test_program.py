@@ -19,8 +19,7 @@ RESNET = {"encoder": "resnet50", "aux_head": True, "output_stride": 8}
 # config.model; its convolutions by (stride, spread of the input, dilation), but for the plain ones;
 # and for 2 examples of 128x128 the operations and the bytes that they read and write, in 1e9. They
 # are counted before fusion; benchmarks/gpu_program.py counts those of a GPU's program.
-# On a CPU, where they are lowered, 1x1 convolutions are matrix products.
-STRIDED = {(2, 1, 1): 2, (1, 1, 2): 2, (1, 2, 1): 1}  # forward; kernel's gradient; image's gradient
+STRIDED = {(2, 1, 1): 3, (1, 1, 2): 3, (1, 2, 1): 2}  # forward; kernel's gradient; image's gradient
 STEPS = {
     "unet": ({"upsample": "transposed"}, {}, 138.6, 10.14),
     "fcn": (RESNET | {"decoder": "fcn_head"}, STRIDED, 101.2, 10.72),
