@@ -13,7 +13,7 @@ from fcnjax.models.layers import (
     FeatureMap,
     lecun_normal,
     map_data,
-    read_resized,
+    resize_and_reduce,
     resize_corners_like,
     resize_like,
     zero_outside,
@@ -51,7 +51,7 @@ class Segmenter(nn.Module):
         train: bool = False,
         extent: jax.Array | None = None,
         like: FeatureMap | None = None,
-        read: Callable[[jax.Array], jax.Array] | None = None,
+        reduce: Callable[[jax.Array], jax.Array] | None = None,
     ) -> dict:
         """Return `{"logits": [B, H, W, out_channels] float32, "aux": {}}`.
 
@@ -69,8 +69,8 @@ class Segmenter(nn.Module):
                 they are meaningless. None: the whole image is valid.
             like: A map of the size and extent that the logits are resized to; None for those of the
                 image.
-            read: Reduces the logits of a pixel, `[..., out_channels]` to `[...]`, such as argmax.
-                The result has `read`, `[B, H, W]`, instead of `logits`, which of a large image
+            reduce: Function of logits `[..., out_channels]` that returns `[...]`, such as argmax.
+                The result has `reduced`, `[B, H, W]`, instead of `logits`, which of a large image
                 never exist as a whole.
 
         Raises:
@@ -94,30 +94,30 @@ class Segmenter(nn.Module):
         aux = {name: resize_like(_to_float32(side), x).data for name, side in side_logits.items()}
         if self.aux_head is not None:
             aux["aux_head"] = _resize_logits(self.aux_head(features, train), self.aux_head, x).data
-        name = "logits" if read is None else "read"
-        return {name: self._finish(_to_float32(y), x, like, read), "aux": aux}
+        name = "logits" if reduce is None else "reduced"
+        return {name: self._finish(_to_float32(y), x, like, reduce), "aux": aux}
 
     def _finish(
         self,
         y: FeatureMap,
         image: FeatureMap,
         like: FeatureMap | None,
-        read: Callable[[jax.Array], jax.Array] | None,
+        reduce: Callable[[jax.Array], jax.Array] | None,
     ) -> jax.Array:
-        """Return the logits of each pixel, or what `read` reduces them to, from a decoder's map."""
+        """Return the logits of each pixel, or what `reduce` makes of them, from a decoder's map."""
         decoder = self.decoder
         to_logits = _log_scores if decoder.returns_scores else lambda data: data
         if like is not None and not decoder.resized_once:
             # To the size at which the model sees the image, and then to that of `like`.
             y = _resize_logits(y, decoder, image)
-        if read is None:
+        if reduce is None:
             y = _resize_logits(y, decoder, image) if like is None else resize_like(y, like)
             return to_logits(y.data)
         if like is None and _has_size_of_image(decoder):
-            return read(to_logits(y.data))
+            return reduce(to_logits(y.data))
         align_corners = like is None and decoder.align_corners
         target = image if like is None else like
-        return read_resized(y, target, lambda data: read(to_logits(data)), align_corners)
+        return resize_and_reduce(y, target, lambda data: reduce(to_logits(data)), align_corners)
 
 
 def _log_scores(scores: jax.Array) -> jax.Array:

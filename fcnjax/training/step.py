@@ -236,7 +236,7 @@ def make_predict_step(
 def _make_logits_fn(
     model: nn.Module, config: ConfigDict, mesh: Mesh | None
 ) -> Callable[..., jax.Array]:
-    """Return `logits_fn`, with the arguments of `predict_step`, and `read` as of `Segmenter`."""
+    """Return `logits_fn`, with the arguments of `predict_step`, and `reduce` of `Segmenter`."""
     resize = config.eval.resize
     check_resize(resize)
 
@@ -246,15 +246,15 @@ def _make_logits_fn(
         extent: jax.Array | None = None,
         key: jax.Array | None = None,
         like: FeatureMap | None = None,
-        read: Callable[[jax.Array], jax.Array] | None = None,
+        reduce: Callable[[jax.Array], jax.Array] | None = None,
     ) -> jax.Array:
         stored = FeatureMap(image, extent)
         seen = resize_input(stored, resize, like)
         shown = show_input(seen, resize)
         # The model itself resizes the logits of an entire image.
         options = {"like": stored} if shown is seen is not stored else {}
-        if shown is seen and read is not None:
-            options["read"] = read
+        if shown is seen and reduce is not None:
+            options["reduce"] = reduce
         image = normalize(to_unit(shown.data), config.data)
         if mesh is not None:
             image = shard_height(image, mesh)
@@ -264,10 +264,10 @@ def _make_logits_fn(
                 variables, image, train=False, extent=shown.extent, rngs=rngs, **options
             )
         if shown is seen:
-            return outputs["logits" if read is None else "read"]
+            return outputs["logits" if reduce is None else "reduced"]
         are_scores = model.decoder.returns_scores
         logits = restore_logits(outputs["logits"], seen, stored, resize, are_scores=are_scores)
-        return logits if read is None else read(logits)
+        return logits if reduce is None else reduce(logits)
 
     return logits_fn
 

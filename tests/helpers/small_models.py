@@ -303,6 +303,7 @@ KINDS = {
     "resnet_dilated-fcn_head",
     "densenet-unet",
     "convnext-unet",
+    "mit-segformer",
     "beit-upernet",
     "mobilevit-aspp",
     "inverted-lraspp",

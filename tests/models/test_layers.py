@@ -78,6 +78,33 @@ def test_padding_is_invisible_to_resizing(canvas):
         assert_same_inside(result, alone)
 
 
+@pytest.mark.parametrize("extents", [None, (((2, 3), (4, 2)), ((4, 3), (8, 5)), ((7, 6), (15, 9)))])
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_convolution_of_resized_maps_equals_that_of_their_concatenation(platform, extents):
+    sizes, extents = ((4, 3), (8, 6), (15, 11)), extents or (None,) * 3
+    maps = [
+        FeatureMap(random(2, *size, 3 + i, seed=i), None if e is None else np.asarray(e))
+        for i, (size, e) in enumerate(zip(sizes, extents, strict=True))
+    ]
+    block = layers.ConvNormAct(7, 1)
+
+    @jax.jit
+    def run(maps):
+        joined = layers.concat([layers.resize_like(x, maps[-1]) for x in maps])
+        expected, variables = block.init_with_output(jax.random.key(0), joined, False)
+        with layers.compile_for(layers.Platform(platform)):
+            folded = block.apply(variables, joined, False, mutable=["folded"])[1]
+            variables = {**variables, **folded}
+            return expected, block.apply(variables, layers.ResizedMaps(maps, maps[-1]), False)
+
+    expected, result = jax.device_get(run(maps))
+    heights = (15, 15) if extents[-1] is None else [height for height, _ in extents[-1]]
+    widths = (11, 11) if extents[-1] is None else [width for _, width in extents[-1]]
+    for i, (height, width) in enumerate(zip(heights, widths, strict=True)):
+        inside = np.s_[i, :height, :width]
+        np.testing.assert_allclose(result.data[inside], expected.data[inside], atol=1e-5)
+
+
 def test_conv_equals_flax():
     x = FeatureMap(random(2, 7, 8, 3))
     layer = layers.Conv(5, kernel=3, stride=2, dilation=2, padding=1)

@@ -18,8 +18,10 @@ GRADS = {
 
 
 def arrays(tree):
-    is_leaf = lambda node: isinstance(node, list)  # noqa: E731
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), tree, is_leaf=is_leaf)
+    def to_array(leaf):
+        return np.asarray(leaf, np.float32)
+
+    return jax.tree.map(to_array, tree, is_leaf=lambda node: isinstance(node, list))
 
 
 def config_with(steps=100, **optim):

@@ -8,8 +8,9 @@ from fcnjax import load
 from fcnjax.models.layers import resize
 
 
-@pytest.mark.parametrize("size", [None, "native"])
-@pytest.mark.parametrize("name", ["segformer", "mask2former"])
+@pytest.mark.parametrize(
+    ("name", "size"), [("segformer", None), ("segformer", "native"), ("mask2former", None)]
+)
 def test_mask_alone_is_that_of_the_probabilities(tmp_path, monkeypatch, name, size):
     model = load(write_published(name, tmp_path / name), resize=size)
     rng = np.random.default_rng(0)

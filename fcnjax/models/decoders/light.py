@@ -52,12 +52,13 @@ class SegFormer(Decoder):
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:
         """Map the pyramid to `[B, h, w, width]`, of the size of its feature at stride 4."""
-        used = [x for x, stride in zip(features, self.strides, strict=True) if stride > 1]
+        used = [pair for pair in zip(self.strides, features, strict=True) if pair[0] > 1]
         like = features[self.strides.index(SEGFORMER_STRIDE)]
         levels = []
-        for i, x in enumerate(reversed(used)):
+        for i, (stride, x) in enumerate(reversed(used)):
             options = {"dtype": self.dtype, "kernel_init": linear_init, "name": f"project{i}"}
-            levels.append(Conv(self.width, 1, **options)(x))
+            x = Conv(self.width, 1, **options)(x)
+            levels.append(x if stride >= SEGFORMER_STRIDE else resize_like(x, like))
         x = self.conv_block(self.width, 1, name="fuse")(ResizedMaps(levels, like), train)
         return SpatialDropout(self.dropout)(x, train)
 

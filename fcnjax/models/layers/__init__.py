@@ -59,7 +59,7 @@ from fcnjax.models.layers.pooling import (
     unpool_like,
 )
 from fcnjax.models.layers.resize import (
-    read_resized,
+    resize_and_reduce,
     resize_corners_like,
     resize_like,
     resize_nearest_like,
@@ -157,7 +157,7 @@ __all__ = [
     "pass_tokens",
     "prepend_tokens",
     "query_scores",
-    "read_resized",
+    "resize_and_reduce",
     "resize_corners_like",
     "resize_like",
     "resize_nearest_like",

@@ -178,7 +178,7 @@ def adaptive_mean(x: FeatureMap, bins: int) -> FeatureMap:
     return FeatureMap(data.astype(x.data.dtype), extent)
 
 
-def _cell_weights(x: FeatureMap, axis: int, bins: int) -> jax.Array:
+def _cell_weights(x: FeatureMap, axis: int, bins: int) -> np.ndarray | jax.Array:
     """Return `[B or 1, bins, size]`: the weight of each row (or column) in each cell's mean."""
     xp = np if x.extent is None else jnp
     size = np.asarray([x.size[axis]]) if x.extent is None else x.extent[:, axis]

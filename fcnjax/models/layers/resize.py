@@ -43,10 +43,10 @@ def resize_nearest_like(x: FeatureMap, like: FeatureMap) -> FeatureMap:
     return _resize(x, like, _nearest_coordinates)
 
 
-def read_resized(
+def resize_and_reduce(
     x: FeatureMap,
     like: FeatureMap,
-    read: Callable[[jax.Array], jax.Array],
+    reduce: Callable[[jax.Array], jax.Array],
     align_corners: bool,
 ) -> jax.Array:
     """Resize as `resize_like` or `resize_corners_like`, and reduce the channels of each pixel.
@@ -57,7 +57,7 @@ def read_resized(
     Args:
         x: The map.
         like: A map of the size and extent to resize to.
-        read: Reduces `[..., C]` to `[...]`.
+        reduce: Function of `[..., C]` that returns `[...]`, such as argmax.
         align_corners: Which of the two rules.
 
     Returns:
@@ -67,20 +67,20 @@ def read_resized(
     resize = resize_corners_like if align_corners else resize_like
     is_static = all(isinstance(side, int) for side in (batch, height, width))
     if not is_static or current_platform().spatial > 1:
-        return read(resize(x, like).data)
+        return reduce(resize(x, like).data)
     rows = max(BLOCK_BYTES // (4 * batch * width * x.channels), 1)
     if rows >= height:
-        return read(resize(x, like).data)
+        return reduce(resize(x, like).data)
     coordinates = _corner_coordinates if align_corners else _half_pixel_coordinates
     extents = full_extent(x), full_extent(like)
     columns = FeatureMap(jnp.zeros((batch, rows, width, 0)), like.extent)
 
-    def read_block(first: jax.Array) -> jax.Array:
+    def reduce_block(first: jax.Array) -> jax.Array:
         gather = functools.partial(_gather, coordinates, first + jnp.arange(rows), axis=0)
         block = jax.vmap(gather)(x.data, *(extent[:, 0] for extent in extents))
-        return read(_resize_axis(coordinates, x.replace(data=block), columns, 2))
+        return reduce(_resize_axis(coordinates, x.replace(data=block), columns, 2))
 
-    blocks = lax.map(read_block, rows * jnp.arange(-(-height // rows)))
+    blocks = lax.map(reduce_block, rows * jnp.arange(-(-height // rows)))
     return jnp.moveaxis(blocks, 0, 1).reshape(batch, -1, width)[:, :height]
 
 

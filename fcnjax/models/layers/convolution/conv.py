@@ -160,9 +160,9 @@ class ResizedMaps(NamedTuple):
 class ConcatConv(Conv):
     """A 1x1 convolution of resized maps.
 
-    Both are linear, and a 1x1 convolution mixes no pixels. So a map that is enlarged is convolved
-    first, with its part of the kernel, and the results are summed: that multiplies less, and no map
-    has all channels.
+    Both are linear, and a 1x1 convolution mixes no pixels. So each map is convolved at its own size
+    with its part of the kernel, and the results are resized and summed: for maps that are enlarged,
+    that multiplies less, and no map has all channels.
     """
 
     kernel: int = 1
@@ -177,10 +177,8 @@ class ConcatConv(Conv):
         parts = jnp.split(kernel, np.cumsum(channels)[:-1], order.index("I"))
         total = jnp.float32(0)
         for each, part in zip(x.maps, parts, strict=True):
-            shrinks = any(old > new for old, new in zip(each.size, x.like.size, strict=True))
-            y = resize_like(each, x.like) if shrinks else each
-            y = y.replace(data=plain_conv(y.data.astype(self.dtype), part, order=order))
-            total = total + (y if shrinks else resize_like(y, x.like)).data
+            data = plain_conv(each.data.astype(self.dtype), part, order=order)
+            total = total + resize_like(each.replace(data=data), x.like).data
         if bias is not None:
             total = total + bias
         return x.like.replace(data=total.astype(self.dtype))

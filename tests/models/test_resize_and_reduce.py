@@ -1,11 +1,17 @@
-"""Reading a resized map in blocks of rows: as reading the whole map."""
+"""A resized map that is reduced in blocks of rows equals the whole one."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcnjax.models.layers import FeatureMap, read_resized, resize, resize_corners_like, resize_like
+from fcnjax.models.layers import (
+    FeatureMap,
+    resize,
+    resize_and_reduce,
+    resize_corners_like,
+    resize_like,
+)
 
 
 def drawn(*shape):
@@ -33,7 +39,7 @@ def test_blocks_of_rows_give_what_the_whole_map_gives(monkeypatch, extents, alig
 
     whole = jax.jit(lambda x: best(enlarge(x, like).data))(x)
     monkeypatch.setattr(resize, "BLOCK_BYTES", 2 * 50 * 5 * 4 * 7)  # 7 rows
-    program = jax.jit(lambda x: read_resized(x, like, best, align_corners))
+    program = jax.jit(lambda x: resize_and_reduce(x, like, best, align_corners))
     assert "scan" in str(program.trace(x).jaxpr)
     blocks, whole = jax.device_get((program(x), whole))
     assert blocks.shape == (2, 37, 50)
