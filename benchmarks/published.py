@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--torch-python", required=True, help="Python with torch and transformers")
     parser.add_argument("--models", default=",".join(MODELS), help="models, with commas")
     parser.add_argument("--batches", default="1,8", help="images of a batch, with commas")
+    parser.add_argument("--engine", default="xla", help="what computes here: xla, openvino, ...")
     args = parser.parse_args()
     batches = list(map(int, args.batches.split(",")))
     print(f"{'model':<22} {'batch':>5} {'fcnjax':>8} {'eager':>8} {'compile':>8}  fcnjax/compile")
@@ -43,7 +44,7 @@ def main() -> None:
             run = [args.torch_python, TORCH, name, folder]
             subprocess.run([*run, "write"], check=True, stderr=subprocess.DEVNULL)
             for batch in batches:
-                ours = measure(folder, batch)
+                ours = measure(folder, batch, args.engine)
                 command = [*run, "time", str(batch), str(SECONDS)]
                 done = subprocess.run(
                     command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -55,9 +56,9 @@ def main() -> None:
                 jax.clear_caches()
 
 
-def measure(folder: str, batch: int) -> float:
+def measure(folder: str, batch: int, engine: str) -> float:
     """Return the seconds of a batch."""
-    model = load(folder, resize="native")
+    model = load(folder, resize="native", engine=engine)
     rng = np.random.default_rng(0)
     images = list(rng.integers(0, 256, (batch, SIDE, SIDE, 3), np.uint8))
     return median_seconds(lambda: model.batch(images, probabilities=False), SECONDS)

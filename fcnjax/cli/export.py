@@ -42,9 +42,9 @@ def main(argv: list[str]) -> int:
             # The runtime quantizes a float32 program to int8.
             exported = reference if dtype == "int8" else _with_dtype(dtype, reference)
             with without_source_paths():
-                spec.write[dtype](exported, folder)
-            _write_config(folder, exported, args.format, dtype)
-            _check(folder, reference, args.format, dtype)
+                least_size = spec.write[dtype](exported, folder)
+            _write_config(folder, exported, args.format, dtype, least_size)
+            _check(folder, reference, args.format, dtype, least_size)
     except _CheckFailed as failure:
         print(failure)
         return 1
@@ -101,7 +101,9 @@ def _with_dtype(dtype: str, source: "ExportSource") -> "ExportSource":
     return dataclasses.replace(source, config=config, model=build_model(config))
 
 
-def _write_config(folder: Path, source: "ExportSource", name: str, dtype: str) -> None:
+def _write_config(
+    folder: Path, source: "ExportSource", name: str, dtype: str, least_size: int | None
+) -> None:
     """Write config.json, with the metadata that a reader of the program needs."""
     from fcnjax.inference.identity import EXPORT_SECTION, EXPORT_VERSION
     from fcnjax.training.workdir import save_config, without_machine_keys
@@ -114,12 +116,15 @@ def _write_config(folder: Path, source: "ExportSource", name: str, dtype: str) -
         "dtype": dtype,
         "input": source.input_dtype,
         "sizes": source.sizes,
+        "least_size": least_size,
         "sha256": files,
     }
     save_config(folder, without_machine_keys(source.config), **{EXPORT_SECTION: metadata})
 
 
-def _check(folder: Path, source: "ExportSource", name: str, dtype: str) -> None:
+def _check(
+    folder: Path, source: "ExportSource", name: str, dtype: str, least_size: int | None
+) -> None:
     """Print the differences between the exported model and that of the workdir.
 
     Raises:
@@ -129,7 +134,7 @@ def _check(folder: Path, source: "ExportSource", name: str, dtype: str) -> None:
 
     tolerance, passed = TOLERANCES[dtype], True
     print(f"{name}, computing in {dtype}, compared with the workdir's model in float32:")
-    for difference in compare_with_workdir(source, name, FORMATS[name], folder):
+    for difference in compare_with_workdir(source, name, FORMATS[name], folder, least_size):
         passed &= difference.is_within(tolerance)
         print(f"  {difference}", flush=True)
     if not passed:

@@ -24,7 +24,7 @@ TILING_OPTIONS = ("tile", "overlap", "blend", "vectors", "simplify")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """Add `--model` (once, or several times), `--step`, `--dtype` and `--resize`."""
+    """Add `--model` (once, or several times), `--step`, `--dtype`, `--resize` and `--engine`."""
     add_model(parser, several=several, required=True)
     add_step(parser)
     parser.add_argument(
@@ -33,6 +33,13 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = Fals
         help="of the computation; bfloat16 is faster on GPUs, TPUs",
     )
     add_resize(parser)
+    parser.add_argument(
+        "--engine",
+        default="xla",
+        metavar="xla|openvino|onnxruntime|auto",
+        help="what computes: on a CPU OpenVINO and ONNX Runtime are faster; auto takes the first "
+        "that is installed and gives the same as XLA (xla)",
+    )
 
 
 def add_request_arguments(parser: argparse.ArgumentParser, *, outputs: str | None = None) -> None:
@@ -114,6 +121,7 @@ def parse_request(args: argparse.Namespace) -> "Request":
         smallest_region=args.smallest_region,
         largest_hole=args.largest_hole,
         resize=args.resize,
+        engine=args.engine,
     )
 
 

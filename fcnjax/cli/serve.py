@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     bound = server.bind(args.host, args.port)
     with bound:
         allowed_hosts = _allowed_hosts(args.allow_host, bound)
-        model = load(args.model, parse_step(args.step), args.dtype, args.resize)
+        model = load(args.model, parse_step(args.step), args.dtype, args.resize, args.engine)
         if model.config.eval.resize.crop and batch > 1:
             raise UserError("--resize=original: images are cropped one by one; valid: --batch=1")
         if args.bucket:

@@ -142,9 +142,9 @@ def evaluate_predictor(
             matrix = metrics.confusion_matrix(label, prediction.mask, classes, ignore)
             counts = {"confusion": matrix, "images": metrics.image_counts(matrix[None])}
             if prediction.probabilities is not None:
-                names = tuple(config.eval.metrics)
-                batch = (prediction.probabilities[None], label[None], ignore, np.ones(1, bool))
-                counts |= metrics.device_counts(names, *batch)
+                counts |= metrics.image_histograms(
+                    config.eval.metrics, prediction.probabilities, label, ignore
+                )
             if accumulator.add(counts, np.asarray([index])).size:
                 accumulator.keep(index, prediction.mask)
             if accumulator.extra.on_host:

@@ -1,5 +1,8 @@
 """Comparison of an exported model, in its own runtime, with the model of the workdir."""
 
+import re
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +13,13 @@ import cv2
 import numpy as np
 
 from fcnjax.errors import UserError
-from fcnjax.export.environment import run_script
 from fcnjax.export.formats import FormatSpec
 from fcnjax.export.program import ExportSource
 from fcnjax.inference import make_model
 from fcnjax.io.numpy_files import read_arrays
 
 # Batch, height and width of test images for formats of any size: odd, and below the deepest stride.
+# Sides below the least one of a program are replaced by it.
 TEST_SHAPES = ((1, 64, 96), (2, 97, 65), (3, 130, 161), (1, 7, 5))
 
 
@@ -71,7 +74,7 @@ class Difference:
 
 
 def compare_with_workdir(
-    source: ExportSource, name: str, spec: FormatSpec, folder: Path
+    source: ExportSource, name: str, spec: FormatSpec, folder: Path, least_size: int | None = None
 ) -> Iterator[Difference]:
     """Run an exported model in a new process, and compare it with the model of the workdir.
 
@@ -80,6 +83,7 @@ def compare_with_workdir(
         name: Name of the format.
         spec: The format.
         folder: Folder of the exported model.
+        least_size: Least height and width of an image, as `FormatSpec.write` returned it.
 
     Raises:
         UserError: The runtime refuses the file; contains its last line.
@@ -89,9 +93,9 @@ def compare_with_workdir(
         f"{i}": synthetic_images(
             np.random.default_rng(i), *shape, source.channels, source.input_dtype
         )
-        for i, shape in enumerate(_test_shapes(source, spec))
+        for i, shape in enumerate(_test_shapes(source, spec, least_size or 1))
     }
-    outputs = _run(name, folder, images, spec.python())
+    outputs = _run(name, folder, images)
     config.eval.bucket = 1  # no padding
     model = make_model(config, source.model, source.variables, source.step)
     for key, batch in images.items():
@@ -106,8 +110,15 @@ def compare_with_workdir(
         yield Difference(*batch.shape[:3], float(difference), differing)
 
 
-def _test_shapes(source: ExportSource, spec: FormatSpec) -> Sequence[tuple[int, int, int]]:
-    return [(1, *size) for size in source.sizes] if spec.has_fixed_sizes else TEST_SHAPES
+def _test_shapes(
+    source: ExportSource, spec: FormatSpec, least_size: int
+) -> Sequence[tuple[int, int, int]]:
+    if spec.has_fixed_sizes:
+        return [(1, *size) for size in source.sizes]
+    return [
+        (batch, max(height, least_size), max(width, least_size))
+        for batch, height, width in TEST_SHAPES
+    ]
 
 
 def synthetic_images(
@@ -126,14 +137,25 @@ def synthetic_images(
     return (unit * np.iinfo(dtype).max).astype(dtype)
 
 
-def _run(
-    format_name: str, folder: Path, images: dict[str, np.ndarray], python: str | Path
-) -> dict[str, np.ndarray]:
+def _run(format_name: str, folder: Path, images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     script = Path(__file__).with_name("run_program.py")
     with tempfile.TemporaryDirectory() as temporary:
         inputs, outputs = (Path(temporary) / name for name in ("in.npz", "out.npz"))
         np.savez(inputs, **images)
         # -P: the modules beside the script must not hide packages of the same names.
-        command = [python, "-P", script, format_name, folder, inputs, outputs]
+        command = [sys.executable, "-P", script, format_name, folder, inputs, outputs]
         run_script(command, f"--format: {format_name}'s own runtime refuses the file")
         return read_arrays(outputs)
+
+
+def run_script(command: Sequence[str | Path], what: str) -> None:
+    """Run a script of this package in a new process.
+
+    Raises:
+        UserError: The script failed; contains `what` and its last error without the traceback.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["it ended without a message"]
+        errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Operation)?: ", line)]
+        raise UserError(f"{what}: {(errors or lines)[-1]}")

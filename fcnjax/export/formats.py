@@ -1,7 +1,6 @@
 """Table of export formats."""
 
 import importlib
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fcnjax.export.program import ExportSource
 
-Write = Callable[["ExportSource", Path], None]
+Write = Callable[["ExportSource", Path], int | None]
 
 
 @dataclass(frozen=True)
@@ -20,14 +19,13 @@ class FormatSpec:
     """An export format.
 
     Attributes:
-        write: For each computation type, the function that writes the program into a folder.
+        write: For each computation type, the function that writes the program into a folder. It
+            returns the least height and width of an image if there is such a limit.
         has_fixed_sizes: Whether image sizes are fixed: one file per size, for a batch of one.
-        python: Returns the interpreter that has the format's runtime.
     """
 
     write: Mapping[str, Write]
     has_fixed_sizes: bool = False
-    python: Callable[[], str | Path] = lambda: sys.executable
 
 
 def _call(module: str, function: str, *args: Any, **options: Any) -> Any:
@@ -48,10 +46,6 @@ FORMATS: Mapping[str, FormatSpec] = MappingProxyType(
             {"float32": _write_tflite, "int8": partial(_write_tflite, int8=True)},
             has_fixed_sizes=True,
         ),
-        "onnx": FormatSpec(
-            {"float32": _write_onnx},
-            has_fixed_sizes=True,
-            python=partial(_call, "onnx_format", "onnx_python"),
-        ),
+        "onnx": FormatSpec({"float32": _write_onnx}),
     }
 )

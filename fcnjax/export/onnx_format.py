@@ -1,34 +1,31 @@
-"""ONNX by jax2onnx, in a separate environment, since it needs an older Orbax than fcnjax does."""
+"""ONNX of any batch, height and width."""
 
-import tempfile
 from pathlib import Path
 
-from fcnjax.export.environment import environment, run_script
+from fcnjax.errors import UserError
 from fcnjax.export.program import ExportSource
-from fcnjax.models.pretrained.model_folder import MODEL_FILE, save_variables
-from fcnjax.training.workdir import save_config
-
-# Compiled from `onnx_requirements.in`, which contains the command.
-REQUIREMENTS = Path(__file__).with_name("onnx_requirements.txt")
 
 
-def onnx_python() -> Path:
-    """Return the interpreter of the environment with jax2onnx and ONNX Runtime."""
-    return environment("onnx", REQUIREMENTS)
+def write_onnx(source: ExportSource, folder: Path) -> int:
+    """Write `model.onnx`; return the least height and width of an image.
 
-
-def write_onnx(source: ExportSource, folder: Path) -> None:
-    """Write `model_HxW.onnx` for each size, for a batch of one image.
+    They are also in the metadata of the file, as `least_size`.
 
     Raises:
-        UserError: The environment cannot be created, or jax2onnx refuses the model.
+        UserError: onnx or ONNX Runtime is not installed, or the model cannot be converted.
     """
-    script = Path(__file__).with_name("convert_onnx.py")
-    with tempfile.TemporaryDirectory() as temporary:
-        model = Path(temporary)
-        save_variables(model / MODEL_FILE, source.variables, source.step)
-        save_config(model, source.config)
-        sizes = [f"{height}x{width}" for height, width in source.sizes]
-        # -P: the modules beside the script must not hide packages of the same names.
-        command = [onnx_python(), "-P", script, model, folder, source.input_dtype, *sizes]
-        run_script(command, "--format: jax2onnx refuses the model")
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401  # runs the file for the check
+
+        from fcnjax.export.onnx.program import make_onnx
+    except ImportError as error:
+        raise UserError(
+            "--format: onnx needs onnx and onnxruntime: pip install 'fcnjax[onnx]'"
+        ) from error
+    model, least_size = make_onnx(source)
+    onnx.helper.set_model_props(model, {"least_size": str(least_size)})
+    (image,) = model.graph.input
+    image.doc_string = f"Images as stored, at least {least_size}x{least_size} pixels."
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    return least_size

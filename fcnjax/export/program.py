@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
@@ -106,7 +107,11 @@ def with_symbolic_sizes(program: Program) -> Program:
             extent = jnp.broadcast_to(sides, (batch, 2))
         pads = [(0, -(-side // MULTIPLE) * MULTIPLE - side) for side in (height, width)]
         out = program(jnp.pad(image, ((0, 0), *pads, (0, 0))), extent)
-        return {name: value[:, :height, :width] for name, value in out.items()}
+        # A slice, which indexing by symbols is not.
+        return {
+            name: lax.slice(value, (0,) * value.ndim, (batch, height, width, *value.shape[3:]))
+            for name, value in out.items()
+        }
 
     return padded
 

@@ -53,9 +53,9 @@ def _tflite(folder: Path) -> Run:
 def _onnx(folder: Path) -> Run:
     import onnxruntime
 
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+
     def run(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        height, width = image.shape[1:3]
-        session = onnxruntime.InferenceSession(folder / f"model_{height}x{width}.onnx")
         return tuple(session.run(["mask", "probabilities"], {"image": image}))
 
     return run

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fcnjax.errors import UserError, choose
+from fcnjax.inference.engines import XLA, check_engine
 from fcnjax.inference.ensemble import Ensemble
 from fcnjax.inference.load_model import load
 from fcnjax.inference.model import Model, Prediction
@@ -31,6 +32,7 @@ class Request:
         smallest_region: Regions of fewer pixels get the class around them.
         largest_hole: Holes of at most so many pixels are filled.
         resize: The size at which the models see images, as `load` takes it.
+        engine: What computes, as `load` takes it.
     """
 
     models: tuple[tuple[str, str | int], ...]
@@ -43,6 +45,7 @@ class Request:
     smallest_region: int = 0
     largest_hole: int = 0
     resize: str | None = None
+    engine: str = XLA
 
     def __post_init__(self):
         """Check the options that need no model; raises UserError."""
@@ -51,6 +54,7 @@ class Request:
         if not self.outputs:
             raise UserError(f"--outputs: is empty; valid: {', '.join(OUTPUTS)}")
         make_views(self.tta, self.scales)
+        check_engine(self.engine)
         for name in ("dropout_samples", "smallest_region", "largest_hole"):
             if (value := getattr(self, name)) < 0:
                 raise UserError(f"--{name.replace('_', '-')}: {value} is below 0")
@@ -66,7 +70,9 @@ class Request:
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(self).items()
-            if key not in ("models", "dtype") and (key, value) != ("resize", None)
+            if key not in ("models", "dtype")
+            # Prediction has had these only since files of older versions were written.
+            and (key, value) not in (("resize", None), ("engine", XLA))
         }
 
     def select_outputs(
@@ -101,7 +107,8 @@ class Request:
         Raises:
             UserError: As `load`; models are incompatible; or a threshold names no class.
         """
-        models = [load(model, step, self.dtype, self.resize) for model, step in self.models]
+        options = self.dtype, self.resize, self.engine
+        models = [load(model, step, *options) for model, step in self.models]
         views = make_views(self.tta, self.scales)
         model = models[0]
         if self.scales != (1.0,) and any(each.config.eval.resize.rule for each in models):

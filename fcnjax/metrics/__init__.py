@@ -16,6 +16,7 @@ from fcnjax.metrics.extra import (
     ExtraScores,
     check_eval,
     device_counts,
+    image_histograms,
     lower_is_better,
     metric_of,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "flat",
     "format_table",
     "image_counts",
+    "image_histograms",
     "image_scores",
     "intervals",
     "lower_is_better",

@@ -75,6 +75,7 @@ EXTRA: Mapping[str, MetricSpec] = {
         "average precision", "as in scikit-learn", ODDS, average_precision
     ),
 }
+_PART_PIXELS = 2**16  # of an image, whose histograms are counted at once
 LOSS = "loss"  # the mean over the evaluated images of the loss that the model was trained with
 EXTRA_PER_CLASS = tuple(name for name, spec in EXTRA.items() if spec.per_class)
 
@@ -153,6 +154,41 @@ def device_counts(
     labels = labels.astype(np.int32)
     mask = valid_mask(labels, probabilities.shape[-1], ignore_label, valid)
     return {each.name: each.count(probabilities, labels, mask) for each in _histograms(names)}
+
+
+_count_part = jax.jit(device_counts, static_argnames=("names", "ignore_label"))
+
+
+def image_histograms(
+    names: Sequence[str], probabilities: np.ndarray, label: np.ndarray, ignore_label: int
+) -> dict[str, np.ndarray]:
+    """Count the histograms of one image as `device_counts` does, by one program for all sizes.
+
+    Args:
+        names: Names of metrics in `EXTRA`.
+        probabilities: Float [H, W, C].
+        label: Integer [H, W].
+        ignore_label: Label of pixels that do not count.
+
+    Returns:
+        Int64, by the name of the histogram.
+    """
+    totals = {each.name: np.zeros((each.bins, 2), np.int64) for each in _histograms(names)}
+    pixels = probabilities.reshape(-1, probabilities.shape[-1])
+    labels = label.reshape(-1).astype(np.int32)
+    for start in range(0, len(labels) if totals else 0, _PART_PIXELS):
+        part = slice(start, start + _PART_PIXELS)
+        padding = (0, _PART_PIXELS - len(labels[part]))
+        counts = _count_part(
+            names=tuple(names),
+            probabilities=np.pad(pixels[part], (padding, (0, 0)))[None, None],
+            labels=np.pad(labels[part], padding, constant_values=ignore_label)[None, None],
+            ignore_label=ignore_label,
+            valid=np.ones(1, bool),
+        )
+        for name, count in counts.items():
+            totals[name] += np.asarray(count)
+    return totals
 
 
 class ExtraScores:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping
 
+import jax
 import optax
 from ml_collections import ConfigDict
 
@@ -35,6 +36,19 @@ def make_schedule(config: ConfigDict) -> optax.Schedule:
     """
     check_schedule(config)
     return SCHEDULES[config.optim.schedule](config.optim, config.train.steps)
+
+
+def make_learning_rate_fn(config: ConfigDict) -> Callable[[int], float]:
+    """Return the learning rate of a step as a number, computed by at most one program.
+
+    Raises:
+        UserError: As `make_schedule`.
+    """
+    schedule = make_schedule(config)
+    if config.optim.schedule == "constant" and not config.optim.warmup_steps:
+        return schedule  # no program, and no rounding to float32
+    program = jax.jit(schedule)
+    return lambda step: float(program(step))
 
 
 def check_schedule(config: ConfigDict) -> None:

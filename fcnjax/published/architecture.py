@@ -97,6 +97,8 @@ class Architecture:
         leaves: The names of variables there, where they differ from `pretrained.names.LEAVES`; an
             empty name for a layer that is itself a tensor.
         unused: Beginnings of the names of tensors that prediction does not use.
+        older_names: The names of tensors in files of older versions, as `with_current_names` takes
+            them.
         check: Called with the tensors and the file's name; raises UserError for weights that are
             not supported.
     """
@@ -105,4 +107,5 @@ class Architecture:
     layer_names: LayerNames
     leaves: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    older_names: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Mapping[str, np.ndarray], str], None] = lambda tensors, where: None

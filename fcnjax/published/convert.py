@@ -1,5 +1,6 @@
 """From the tensors of a published model to the variables of ours."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,28 @@ from fcnjax.published.description import Description
 
 # Tensors of torch that are computed from others, or count batches.
 _BUFFERS = (".num_batches_tracked", ".relative_position_index", ".position_ids")
+
+
+def with_current_names(
+    tensors: Mapping[str, np.ndarray], older_names: Mapping[str, str]
+) -> dict[str, np.ndarray]:
+    """Return tensors by the names of the newest version of their library.
+
+    Args:
+        tensors: By their names.
+        older_names: From patterns of older names to newer ones, applied in this order. Several
+            names with `|` between them stand for tensors that the older one concatenates.
+    """
+    renamed = {}
+    for name, tensor in tensors.items():
+        newer = name
+        for pattern, replacement in older_names.items():
+            newer = re.sub(pattern, replacement, newer)
+        names = [name] if "|" in name else newer.split("|")
+        # Parts of unequal length have not the shapes of the model, which is an error there.
+        parts = np.array_split(np.atleast_1d(tensor), len(names)) if len(names) > 1 else [tensor]
+        renamed |= zip(names, parts, strict=True)
+    return renamed
 
 
 def convert_model(

@@ -1,7 +1,7 @@
 """The description of a published model, from its config alone."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from flax import linen as nn
@@ -20,6 +20,8 @@ class Description:
         tensor_names: The names of the tensors of each variable.
         unused: Beginnings of the names of tensors that prediction does not use.
         flips: Whether the model takes BGR.
+        older_names: The names of tensors in files of older versions, as `with_current_names` takes
+            them.
         check: Called with the tensors and the file's name; raises UserError for weights that are
             not supported.
     """
@@ -28,4 +30,5 @@ class Description:
     tensor_names: TensorNames
     unused: tuple[str, ...] = ()
     flips: bool = False
+    older_names: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Mapping[str, np.ndarray], str], None] = lambda tensors, where: None

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from fcnjax.errors import UserError, choose
 from fcnjax.models.pretrained.model_folder import read_config_file
 from fcnjax.models.pretrained.sources.torchvision import SCHEME, fetch_torchvision
+from fcnjax.models.pretrained.sources.weights import check_has_config
 from fcnjax.published.description import Description
 from fcnjax.published.smp import describe_smp
 from fcnjax.published.torchvision import SEGMENTERS, describe_torchvision
@@ -54,12 +55,15 @@ def find_published(source: str | Path) -> Published | None:
         None if it is something else.
 
     Raises:
-        UserError: The folder has no weights, or torchvision has no such segmentation model.
+        UserError: The folder has no weights, or no config, or torchvision has no such segmentation
+            model.
     """
     if str(source).startswith(SCHEME):
         return _find_torchvision(str(source))
     folder = Path(source)
     if (layout := _read_layout(folder)) is None:
+        if folder.is_dir():
+            check_has_config((file.name for file in folder.iterdir()), str(folder))
         return None
     describe, content = layout
     return Published(folder, find_weights(folder), functools.partial(describe, folder, content))

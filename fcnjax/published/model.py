@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.errors import UserError, join_names
 from fcnjax.models.build import build_model
-from fcnjax.published.convert import convert_model
+from fcnjax.published.convert import convert_model, with_current_names
 from fcnjax.published.kinds import Published
 from fcnjax.published.weights import read_published_tensors
 
@@ -54,7 +54,7 @@ def read_published(
     except (ArithmeticError, TypeError, ValueError) as error:  # numbers that contradict each other
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{published.folder}: describes no valid model: {reason}") from error
-    tensors = read_published_tensors(file)
+    tensors = with_current_names(read_published_tensors(file), description.older_names)
     description.check(tensors, str(file))
     variables, unused = convert_model(tensors, shapes, model, description, str(file))
     if unused:

@@ -51,7 +51,12 @@ def describe_transformers(folder: Path, content: Any, log: Callable[[str], None]
         config.eval.resize[key] = value
     names_of = functools.partial(_tensor_names, architecture)
     return Description(
-        config, names_of, architecture.unused, preprocessing.flips, architecture.check
+        config,
+        names_of,
+        unused=architecture.unused,
+        flips=preprocessing.flips,
+        older_names=architecture.older_names,
+        check=architecture.check,
     )
 
 

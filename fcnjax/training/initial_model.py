@@ -1,12 +1,16 @@
 """The architecture of a run that starts from an entire trained model (`config.model.init_from`)."""
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
 from fcnjax.config import close, default_config, left_open
 from fcnjax.errors import UserError
 from fcnjax.inference.identity import find_model
-from fcnjax.models.pretrained.sources import fetch_weights
+from fcnjax.models.pretrained.model_folder import CONFIG_FILE, is_smp_config
+from fcnjax.models.pretrained.sources import Weights, fetch_weights
 from fcnjax.models.pretrained.sources.imagenet import NAME, imagenet_source
+from fcnjax.models.pretrained.sources.weights import WEIGHT_FILES, read_json_or_none
 
 # Keys of `config.model` that do not belong to the architecture.
 _OWN = ("init_from", "init_prefix", "dtype", "remat")
@@ -30,19 +34,30 @@ def with_initial_model(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     if source is None or not is_open >= {"model.encoder", "model.decoder"}:
         return config, []
     weights = fetch_weights(source)
-    if not weights.is_model:
+    if (folder := _model_folder(weights)) is None:
         return config, []
-    trained, defaults = find_model(weights.path).config.model, default_config().model
+    trained, defaults = find_model(folder).config.model, default_config().model
     config = config.copy_and_resolve_references()
+    # The head of a file of weights has to fit the classes and the losses of this run.
+    left_out = _OWN if weights.is_model else (*_OWN, "head")
     for key, value in trained.items():
         is_set = config.model[key] != defaults[key] and f"model.{key}" not in is_open
-        if key not in _OWN and not is_set:
+        if key not in left_out and not is_set:
             config.model[key] = value
     for key in is_open:
         if key.startswith("model."):
             close(config, key)
     note = f"model of {source}: {config.model.decoder} on {config.model.encoder}"
     return config, [note]
+
+
+def _model_folder(weights: Weights) -> Path | None:
+    """Return the folder with the config of the model that weights are of; None if it has none."""
+    if weights.is_model:
+        return weights.path
+    folder = weights.path.parent
+    is_smp = is_smp_config(read_json_or_none(folder / CONFIG_FILE))
+    return folder if is_smp and weights.path.name in WEIGHT_FILES else None
 
 
 def _with_imagenet(config: ConfigDict, is_open: set[str]) -> tuple[ConfigDict, list[str]]:

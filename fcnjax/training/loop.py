@@ -22,7 +22,7 @@ from fcnjax.evaluation import Evaluator, Results, with_split, write_results
 from fcnjax.io.atomic_files import remove_leftovers
 from fcnjax.io.terminal import LogFn, format_duration, print_progress
 from fcnjax.models import build_model
-from fcnjax.optim import check_parts, make_optimizer, make_schedule
+from fcnjax.optim import check_parts, make_learning_rate_fn, make_optimizer
 from fcnjax.parallel.mesh import (
     check_batch_size,
     check_height,
@@ -203,7 +203,8 @@ def loop(run: Run) -> tuple[Results, int]:
         The last evaluation and its step.
     """
     config, state, window = run.config, run.state, list(run.window)
-    schedule, sync, single = make_schedule(config), needs_sync(run.mesh), jax.process_count() == 1
+    learning_rate_fn, sync = make_learning_rate_fn(config), needs_sync(run.mesh)
+    single = jax.process_count() == 1
     since, logged = time.perf_counter(), int(state.step)
     # With several processes JAX handles SIGTERM and finds a step at which all of them stop.
     with collect_stop_signals(run.mark_ending) if single else nullcontext([]) as signals:
@@ -225,7 +226,7 @@ def loop(run: Run) -> tuple[Results, int]:
             if results:
                 run.early_stopping.update(summary)
             if log_due:
-                values["lr"] = float(schedule(step - 1))
+                values["lr"] = learning_rate_fn(step - 1)
                 seconds = max(time.perf_counter() - since, 1e-9)
                 values["images_per_second"] = (step - logged) * config.train.batch_size / seconds
                 values |= {f"{EVAL_PREFIX}{name}": v for name, v in summary.items()}

@@ -12,7 +12,9 @@ from fcnjax import cli, data, metrics
 from fcnjax.config import default_config
 from fcnjax.evaluation import Evaluator, read_images
 from fcnjax.evaluation.compared_images import read_compared, select_compared, write_compared
+from fcnjax.evaluation.evaluator import evaluate_predictor
 from fcnjax.inference import load, load_variables
+from fcnjax.inference.model import Prediction
 from fcnjax.losses import make_loss
 from fcnjax.parallel.mesh import make_mesh, mesh_of
 from fcnjax.training.step import make_eval_step
@@ -222,6 +224,49 @@ def test_compared_images_are_shrunk(tmp_path):
     assert (one.score, np.isnan(other.score)) == (0.5, True)
     write_compared(tmp_path, [])
     assert read_compared(tmp_path) == ()
+
+
+class Noise:
+    """A source of random images of several sizes, with random labels."""
+
+    class_names, sizes = ("a", "b"), ((20, 31), (33, 18), (40, 40), (7, 90))
+
+    def __len__(self):
+        return len(self.sizes)
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(index)
+        image = rng.integers(0, 256, (*self.sizes[index], 3), np.uint8)
+        label = rng.choice(np.asarray([0, 1, 255], np.uint8), self.sizes[index])
+        return {"image": image, "label": label, "name": str(index)}
+
+    def size(self, index):
+        return self.sizes[index]
+
+
+def test_predictor_is_scored_by_one_program_for_all_sizes(caplog):
+    config = default_config()
+    config.data.class_names, config.eval.metrics = Noise.class_names, ("calibration_error", "auroc")
+
+    def predict(image):
+        second = (image[..., 0].astype(np.float32) + 1) / 257
+        return Prediction((second > 0.5).astype(np.uint8), np.stack([1 - second, second], -1))
+
+    with jax.log_compiles():
+        results = evaluate_predictor(predict, config, Noise())
+    compiled = [r for r in caplog.records if r.getMessage().startswith("Finished XLA compilation")]
+    assert len(compiled) <= 1  # none if another test has compiled it
+    confusion, counts = np.zeros((2, 2), int), metrics.ExtraScores(config, 4)
+    for index, example in enumerate(Noise()):
+        label, prediction = example["label"], predict(example["image"])
+        matrix = metrics.confusion_matrix(label, prediction.mask, 2, 255)
+        confusion += matrix
+        expected = [np.diag(matrix), matrix.sum(1), matrix.sum(0)]
+        np.testing.assert_array_equal(results.images[index], expected)
+        batch = prediction.probabilities[None], label[None], 255, np.ones(1, bool)
+        counts.add(metrics.device_counts(config.eval.metrics, *batch))
+    np.testing.assert_array_equal(results.confusion, confusion)
+    assert results.extra == counts.compute()
 
 
 class Only:

@@ -44,12 +44,10 @@ def test_differing_export_is_discarded_with_exit_code_1(workdir, tmp_path, monke
         (["--format=stablehlo", "--size=3x3"], "--size: stablehlo takes images of any size"),
         (["--format=stablehlo", "--step=7"], "has no checkpoint 7"),
         (["--format=tflite"], "--size: tflite is for images of given sizes; give one"),
-        (["--format=onnx", "--size=64"], "--size: '64' is no height and width"),
-        (["--format=onnx", "--size=0x64"], "--size: '0x64' is no height and width"),
-        (
-            ["--format=onnx", "--size=8x8", "--dtype=bfloat16"],
-            "--dtype: bfloat16 is not for onnx",
-        ),
+        (["--format=tflite", "--size=64"], "--size: '64' is no height and width"),
+        (["--format=tflite", "--size=0x64"], "--size: '0x64' is no height and width"),
+        (["--format=onnx", "--size=8x8"], "--size: onnx takes images of any size"),
+        (["--format=onnx", "--dtype=bfloat16"], "--dtype: bfloat16 is not for onnx"),
     ],
 )
 def test_invalid_options(workdir, tmp_path, capsys, options, words):
@@ -81,6 +79,39 @@ def test_exported_model_has_no_weights_to_evaluate_or_export(exported, tmp_path,
     ):
         with pytest.raises(UserError, match=words):
             fcnjax.load(exported, **options)
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_error_without_onnx_names_the_extra(workdir, tmp_path, monkeypatch, capsys, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert run(workdir, tmp_path / "out", "--format=onnx") == 2
+    assert "needs onnx and onnxruntime: pip install 'fcnjax[onnx]'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_onnx_is_one_file_for_all_sizes_from_its_least_size(workdir, tmp_path, monkeypatch, capsys):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(check, "TEST_SHAPES", ((2, 33, 65), (1, 7, 5)))
+    out = tmp_path / "out"
+    assert run(workdir, out, "--format=onnx") == 0
+    printed = capsys.readouterr().out
+    assert "2 x 33x65: " in printed
+    assert "1 x 32x32: " in printed
+    assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.onnx"]
+    session = onnxruntime.InferenceSession(out / "model.onnx")
+    assert session.get_modelmeta().custom_metadata_map == {"least_size": "32"}
+    assert json.loads((out / "config.json").read_text())["exported"]["least_size"] == 32
+    assert [value.name for value in session.get_outputs()] == ["mask", "probabilities"]
+    (image,) = session.get_inputs()
+    assert (image.name, image.type) == ("image", "tensor(uint8)")
+    assert image.shape[:3] == ["batch", "height", "width"]
+
+
+def test_error_of_a_script_is_one_line(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("raise ValueError('no such operation\\nread more there')")
+    with pytest.raises(UserError, match=r"^refused: ValueError: no such operation$"):
+        check.run_script([sys.executable, script], "refused")
 
 
 def test_error_without_tensorflow_names_the_extra(workdir, tmp_path, monkeypatch, capsys):

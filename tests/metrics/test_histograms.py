@@ -93,3 +93,22 @@ def test_ignored_pixels_are_not_counted_and_batches_add_up():
     some = labels.copy()
     some[0] = 255
     np.testing.assert_array_equal(count_odds(some, np.where(some == 255, np.nan, odds)), parts[1])
+
+
+def test_image_is_counted_in_parts_of_one_program():
+    rng, names = np.random.default_rng(2), ("calibration_error", "auroc")
+    compiled = metrics.extra._count_part._cache_size()
+    for size in ((1, 3), (40, 51), (256, 256), (300, 301)):
+        odds = rng.normal(scale=9, size=size).astype(np.float32)
+        probabilities = np.stack([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))], -1)
+        label = rng.choice(np.asarray([0, 1, 255], np.uint8), size)
+        expected = metrics.device_counts(
+            names, probabilities[None], label[None], 255, np.ones(1, bool)
+        )
+        counts = metrics.image_histograms(names, probabilities, label, 255)
+        assert counts.keys() == expected.keys()
+        for name, count in counts.items():
+            assert count.sum() == (label < 255).sum()
+            np.testing.assert_array_equal(count, expected[name])
+    assert metrics.extra._count_part._cache_size() == compiled + 1
+    assert metrics.image_histograms(("boundary_f1",), probabilities, label, 255) == {}

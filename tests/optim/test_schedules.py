@@ -1,9 +1,10 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fcnjax.config import default_config
-from fcnjax.optim import make_schedule
+from fcnjax.optim import SCHEDULES, make_learning_rate_fn, make_schedule
 
 
 def config_with(steps=100, **optim):
@@ -101,3 +102,20 @@ def test_one_cycle_rises_to_its_peak_and_falls(warmup, top):
     assert got[99] == pytest.approx(0, abs=1e-8)
     assert all(np.diff(got[: top + 1]) > 0)
     assert all(np.diff(got[top:]) < 0)
+
+
+@pytest.mark.parametrize("warmup", [0, 700])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_learning_rate_is_computed_by_one_program(schedule, warmup, caplog):
+    milestones = (9000, 20000) if schedule == "step" else ()
+    config = config_with(40000, lr=3e-4, schedule=schedule, milestones=milestones)
+    config.optim.warmup_steps = warmup
+    steps = range(0, 40000, 613)
+    expected = [float(make_schedule(config)(step)) for step in steps]
+    caplog.clear()
+    learning_rate = make_learning_rate_fn(config)
+    with jax.log_compiles():
+        actual = [learning_rate(step) for step in steps]
+    assert actual == pytest.approx(expected, abs=3e-4 * 1e-6)
+    compiled = [r for r in caplog.records if r.getMessage().startswith("Finished XLA compilation")]
+    assert len(compiled) == (0 if schedule == "constant" and not warmup else 1)

@@ -140,6 +140,17 @@ def test_a_folder_without_weights_is_one_line(folder, capsys):
     assert "has no weights; valid: model.safetensors, pytorch_model.bin" in line
 
 
+@pytest.mark.parametrize("file", ["model.safetensors", "weights.safetensors", "pytorch_model.bin"])
+def test_a_folder_without_a_config_is_one_line(folder, capsys, file):
+    (folder / "config.json").unlink()
+    (folder / "model.safetensors").rename(folder / file)
+    argv = ["predict", str(folder / "image.png"), f"--model={folder}", f"--out={folder}/out"]
+    assert cli.main(argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{folder}: has weights ({file}) but no config.json" in line
+    assert f"to train from the weights: --config.model.init_from={folder}" in line
+
+
 def test_command_line_predicts_and_refuses_what_does_not_compose(folder, tmp_path, capsys):
     image, out = folder / "image.png", tmp_path / "out"
     common = ["predict", str(image), f"--model={folder}", f"--out={out}", "--outputs=mask"]

@@ -10,16 +10,21 @@ import jax
 import numpy as np
 import pytest
 from drawn_models import draw_tensor, read_config, read_model
+from flax.traverse_util import flatten_dict
 from PIL import Image
 from safetensors.numpy import save_file
 
 from fcnjax import cli, load
+from fcnjax.config import load_config
 from fcnjax.errors import UserError
 from fcnjax.models import build_model
 from fcnjax.models.pretrained.names import torch_shape
 from fcnjax.models.pretrained.sources import Weights
 from fcnjax.published import find_published, kinds
 from fcnjax.published.torchvision import SEGMENTERS
+from fcnjax.training.initial_model import with_initial_model
+from fcnjax.training.initialize import initial_variables
+from fcnjax.training.state import init_variables
 
 VOC = "torchvision://{}/COCO_WITH_VOC_LABELS_V1"
 LRASPP = "lraspp_mobilenet_v3_large"
@@ -166,6 +171,35 @@ def test_segmenter_of_torchvision_equals_torch(torchvision_file):
     assert (config.eval.resize.rule, config.eval.resize.size) == ("shortest_edge", (520,))
     image = np.random.default_rng(0).integers(0, 256, (33, 40, 3), np.uint8)
     assert load(source, resize="native")(image).mask.shape == (33, 40)
+
+
+@pytest.mark.parametrize(
+    ("content", "random"), [(UNET, {"params/head/kernel", "params/head/bias"}), (FPN, set())]
+)
+def test_training_takes_encoder_decoder_and_weights_of_smp(tmp_path, content, random):
+    folder = write_smp(tmp_path / "model", content)
+    names = ",".join(f"c{i}" for i in range(max(content["classes"], 2)))
+    options = [f"--config.data.class_names={names}", "--config.model.dropout=0.3"]
+    config = load_config(f"folder:root={tmp_path},model={folder},minutes=0", options)
+    config, (note,) = with_initial_model(config)
+    assert f"{config.model.decoder} on resnet18" in note
+    assert config.model.dropout == 0.3
+    # One output for two classes has no use for a softmax.
+    assert config.model.head == "softmax"
+    module = build_model(config)
+    drawn = jax.device_get(jax.jit(lambda: init_variables(module, config))())
+    found = flatten_dict(initial_variables(config, drawn, print), sep="/")
+    expected = flatten_dict(read_model(folder).variables, sep="/")
+    assert found.keys() == expected.keys()
+    for name in found.keys() - random:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_encoder_that_is_set_is_kept(tmp_path):
+    folder = write_smp(tmp_path / "model", FPN, weights=False)
+    options = [f"--config.model.init_from={folder}", "--config.model.encoder=resnet18"]
+    config = load_config("folder", options)
+    assert with_initial_model(config) == (config, [])
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)

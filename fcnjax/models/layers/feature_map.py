@@ -95,11 +95,14 @@ def crop_or_pad_like(x: FeatureMap, like: FeatureMap) -> FeatureMap:
     """
     data = x.data
     for axis, target in zip((1, 2), like.size, strict=True):
-        missing = target - data.shape[axis]
-        if missing > 0:
-            widths = [(0, missing if i == axis else 0) for i in range(4)]
-            data = jnp.pad(data, widths, mode="edge")
-        data = lax.slice_in_dim(data, 0, target, axis=axis)
+        if isinstance(target, int):
+            missing = target - data.shape[axis]
+            if missing > 0:
+                widths = [(0, missing if i == axis else 0) for i in range(4)]
+                data = jnp.pad(data, widths, mode="edge")
+            data = lax.slice_in_dim(data, 0, target, axis=axis)
+        elif target != data.shape[axis]:  # which of them is larger may be unknown
+            data = jnp.take(data, jnp.arange(target), axis=axis, mode="clip")
         if x.extent is not None:
             data = _repeat_last(data, x.extent[:, axis - 1], axis)
     return FeatureMap(data, like.extent)
@@ -111,5 +114,5 @@ def _repeat_last(data: jax.Array, count: jax.Array, axis: int) -> jax.Array:
     shape[axis] = data.shape[axis]
     count = jnp.minimum(count, data.shape[axis]).reshape(-1, 1, 1, 1)
     index = jnp.broadcast_to(count - 1, [1 if i == axis else n for i, n in enumerate(data.shape)])
-    last = jnp.take_along_axis(data, index, axis=axis)
+    last = jnp.take_along_axis(data, index, axis=axis, mode="clip")
     return jnp.where(jnp.arange(data.shape[axis]).reshape(shape) < count, data, last)

@@ -25,7 +25,9 @@ def mirror_pad(
     data = x.data
     for axis, out in zip((1, 2), size, strict=True):
         if x.extent is None:
-            data = jnp.take(data, _source_index(out, before, data.shape[axis], np), axis=axis)
+            is_static = isinstance(data.shape[axis], int)
+            index = _source_index(out, before, data.shape[axis], np if is_static else jnp)
+            data = jnp.take(data, index, axis=axis, mode="clip")
         else:
             index = _source_index(out, before, x.extent[:, axis - 1, None], jnp)
             shape = [-1 if i in (0, axis) else 1 for i in range(4)]

@@ -14,12 +14,20 @@ from jax import lax
 from fcnjax.models.layers.feature_map import FeatureMap, extent_mask, map_data
 from fcnjax.models.layers.platform import current_platform, override
 
+
+# Jitted, as `layer_norm` is, so that the name marks it in a program: ONNX has operators for both.
+@jax.jit
+def gelu(x: jax.Array) -> jax.Array:
+    """Return the Gaussian error linear unit (Hendrycks and Gimpel 2016), without approximation."""
+    return nn.gelu(x, approximate=False)
+
+
 _is_frozen = contextvars.ContextVar("frozen_norms", default=None)
 ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
     "relu": nn.relu,
     "relu6": nn.relu6,
     "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=0.01),
-    "gelu": functools.partial(nn.gelu, approximate=False),
+    "gelu": gelu,
     "silu": nn.silu,
     "hard_swish": nn.hard_swish,
 }
@@ -230,6 +238,16 @@ class GroupNorm(nn.Module):
         return activate(self.activation, x.replace(data=normed.astype(self.dtype)))
 
 
+@jax.jit
+def layer_norm(
+    data: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float | jax.Array
+) -> jax.Array:
+    """Normalise `[..., C]` over C to mean 0 and variance 1; multiply by `scale` and add `bias`."""
+    data = data - data.mean(-1, keepdims=True)
+    var = lax.square(data).mean(-1, keepdims=True)
+    return data * lax.rsqrt(var + epsilon) * scale + bias
+
+
 class LayerNorm(nn.Module):
     """Layer normalisation (Ba et al. 2016, arXiv:1607.06450) over the channels of each pixel.
 
@@ -244,10 +262,7 @@ class LayerNorm(nn.Module):
         """Normalise `[B, H, W, C]` over C, in float32; training and inference are the same."""
         scale = self.param("scale", nn.initializers.ones, (x.channels,))
         bias = self.param("bias", nn.initializers.zeros, (x.channels,))
-        data = x.data.astype(jnp.float32)
-        data = data - data.mean(-1, keepdims=True)
-        var = lax.square(data).mean(-1, keepdims=True)
-        normed = data * lax.rsqrt(var + self.epsilon) * scale + bias
+        normed = layer_norm(x.data.astype(jnp.float32), scale, bias, self.epsilon)
         return x.replace(data=normed.astype(self.dtype))
 
 

@@ -78,6 +78,13 @@ def max_pool_blocks(data: jax.Array, side: int) -> jax.Array:
         data: `[B, H, W, C]`, whose sides `side` divides.
         side: Side of the blocks.
     """
+    return block_maximum(data, side)
+
+
+# Jitted, so that its name marks it in a program: ONNX has an operator for it.
+@functools.partial(jax.jit, static_argnums=1)
+def block_maximum(data: jax.Array, side: int) -> jax.Array:
+    """`max_pool_blocks` without its gradient."""
     return functools.reduce(jnp.maximum, space_to_depth(data, side))
 
 
@@ -121,7 +128,7 @@ def mean_pool(
 
     def output_size(size):  # of the types that `max_dim` takes
         if partial:
-            return -(-size // stride)
+            return (size - 1) // stride + 1
         steps = (size - kernel) // stride
         return max_dim(steps, 0) + 1
 
@@ -180,8 +187,9 @@ def adaptive_mean(x: FeatureMap, bins: int) -> FeatureMap:
 
 def _cell_weights(x: FeatureMap, axis: int, bins: int) -> np.ndarray | jax.Array:
     """Return `[B or 1, bins, size]`: the weight of each row (or column) in each cell's mean."""
-    xp = np if x.extent is None else jnp
-    size = np.asarray([x.size[axis]]) if x.extent is None else x.extent[:, axis]
+    is_static = x.extent is None and isinstance(x.size[axis], int)
+    xp = np if is_static else jnp
+    size = xp.asarray([x.size[axis]]) if x.extent is None else x.extent[:, axis]
     size, cell = size[:, None, None], np.arange(bins)[:, None]
     start, stop = cell * size // bins, -(-(cell + 1) * size // bins)
     position = xp.arange(x.size[axis])

@@ -105,9 +105,45 @@ def _nearest_coordinates(index, size, out, xp):
 
 
 def _resize(x: FeatureMap, like: FeatureMap, coordinates: Coordinates) -> FeatureMap:
+    is_static = all(isinstance(side, int) for side in (*x.size, *like.size))
+    if not is_static and x.extent is None and like.extent is None:
+        return FeatureMap(_SYMBOLIC[coordinates](x.data, *like.size))
     for axis in (1, 2):
         x = x.replace(data=_resize_axis(coordinates, x, like, axis))
     return FeatureMap(x.data, like.extent)
+
+
+# Jitted, so that the name of each marks it in a program: ONNX has an operator for two of them.
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def resize_half_pixel(data: jax.Array, height: int, width: int) -> jax.Array:
+    """Resize `[B, H, W, C]` of symbolic sizes by the rule of `resize_like`."""
+    return _gather_both(_half_pixel_coordinates, data, height, width)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def resize_corners(data: jax.Array, height: int, width: int) -> jax.Array:
+    """Resize `[B, H, W, C]` of symbolic sizes by the rule of `resize_corners_like`."""
+    return _gather_both(_corner_coordinates, data, height, width)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def resize_nearest(data: jax.Array, height: int, width: int) -> jax.Array:
+    """Resize `[B, H, W, C]` of symbolic sizes by the rule of `resize_nearest_like`."""
+    return _gather_both(_nearest_coordinates, data, height, width)
+
+
+_SYMBOLIC = {
+    _half_pixel_coordinates: resize_half_pixel,
+    _corner_coordinates: resize_corners,
+    _nearest_coordinates: resize_nearest,
+}
+
+
+def _gather_both(coordinates: Coordinates, data: jax.Array, height: int, width: int) -> jax.Array:
+    for axis, out in ((1, height), (2, width)):
+        size = data.shape[axis]
+        data = _gather(coordinates, jnp.arange(out), data, size, out, axis=axis)
+    return data
 
 
 def _resize_axis(coordinates: Coordinates, x: FeatureMap, like: FeatureMap, axis: int) -> jax.Array:

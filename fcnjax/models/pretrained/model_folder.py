@@ -30,10 +30,15 @@ def is_saved_config(content: Any) -> bool:
     return isinstance(content, dict) and {"format_version", "fcnjax_version"} <= content.keys()
 
 
+def is_smp_config(content: Any) -> bool:
+    """Return whether the content of a JSON file is the config of a model of smp."""
+    return isinstance(content, dict) and isinstance(content.get("_model_class"), str)
+
+
 def is_external_config(content: Any) -> bool:
     """Return whether the content of a JSON file is the config of a model of transformers or smp."""
-    keys = ("model_type", "_model_class")
-    return isinstance(content, dict) and any(isinstance(content.get(key), str) for key in keys)
+    is_transformers = isinstance(content, dict) and isinstance(content.get("model_type"), str)
+    return is_transformers or is_smp_config(content)
 
 
 def is_external_segmenter(content: Any) -> bool:

@@ -183,4 +183,11 @@ DATA2VEC = Architecture(
     ),
     leaves=_LEAVES,
     unused=_unused("data2vec_vision"),
+    # Up to transformers 5.8 the decoder had the names of BEiT's.
+    older_names={
+        r"^decode_head\.bottleneck\.": "decode_head.psp_bottleneck.",
+        r"^decode_head\.psp_modules\.(\d+)\.1\.": r"decode_head.psp_modules.blocks.\1.conv.",
+        r"^(decode_head\..+)\.conv\.weight$": r"\1.convolution.weight",
+        r"^(decode_head\..+)\.bn\.": r"\1.normalization.",
+    },
 )

@@ -159,7 +159,16 @@ _OPTIONS = {
     "unused": ("attn_mask_probs", "criterion.", "embeddings.mask_token", "embeddings.register"),
     "check": _check,
 }
-EOMT = Architecture(_dinov2, _dinov2_names, **_OPTIONS)
+EOMT = Architecture(
+    _dinov2,
+    _dinov2_names,
+    # Of gated layers, up to transformers 5.17.
+    older_names={
+        r"^(layers\.\d+\.mlp)\.weights_in\.(\w+)$": r"\1.gate_proj.\2|\1.up_proj.\2",
+        r"^(layers\.\d+\.mlp)\.weights_out\.": r"\1.down_proj.",
+    },
+    **_OPTIONS,
+)
 EOMT_DINOV3 = Architecture(
     _dinov3,
     layer_names(_names("embeddings.patch_embeddings", "o_proj", _GATED)),

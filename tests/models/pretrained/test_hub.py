@@ -187,6 +187,15 @@ def test_weights_are_not_a_model(hub):
     assert not any("resolve/main/model" in line for line in hub.asked)
 
 
+def test_weights_without_a_config_are_not_a_model(hub):
+    hub.repositories["a/eomt"] = {"README.md": b"x", "pytorch_model.bin": b"weights"}
+    with pytest.raises(
+        UserError, match=r"hf://a/eomt: has weights \(pytorch_model\.bin\) but no config\.json"
+    ):
+        fetch_hub_model("hf://a/eomt")
+    assert not any("resolve" in line for line in hub.asked)
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [

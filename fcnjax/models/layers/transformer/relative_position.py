@@ -85,7 +85,7 @@ def pairs_of_offsets(x: jax.Array, axis: int) -> jax.Array:
     n = (x.shape[axis] + 1) // 2
     if not isinstance(n, int):  # a symbol, whose square cannot be sliced; it has no gradient
         position = jnp.arange(n)
-        return jnp.take(x, position[:, None] - position + n - 1, axis=axis)
+        return jnp.take(x, position[:, None] - position + n - 1, axis=axis, mode="clip")
     before, after = x.shape[:axis], x.shape[axis + 1 :]
     pads = [(0, int(i == axis), 0) for i in range(x.ndim)]
     padded = lax.pad(lax.rev(x, (axis,)), jnp.zeros((), x.dtype), pads)

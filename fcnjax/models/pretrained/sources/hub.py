@@ -20,6 +20,7 @@ from fcnjax.models.pretrained.sources.weights import (
     PREPROCESSING_FILES,
     WEIGHT_FILES,
     Weights,
+    check_has_config,
     choose_file,
     find_normalisation,
     read_json_or_none,
@@ -72,6 +73,7 @@ def fetch_hub_model(source: str) -> Path:
         UserError: As `fetch_hub`, and where the repository has something else.
     """
     repository = _Repository(source)
+    check_has_config(repository.names, source)
     if not repository.is_model() and not is_external_config(repository.json(CONFIG_FILE)):
         raise UserError(
             f"{source}: is not a segmentation model of fcnjax, transformers or "

@@ -80,6 +80,23 @@ def choose_file(names: Iterable[str], where: str) -> str:
     )
 
 
+def check_has_config(names: Iterable[str], where: str) -> None:
+    """Raise UserError for the files of a folder that has weights, but no `config.json` of a model.
+
+    Args:
+        names: The names of its files.
+        where: The folder or repository, for the error.
+    """
+    names = sorted(names)
+    weights = [name for name in names if name.endswith(".safetensors") or name in WEIGHT_FILES]
+    if weights and CONFIG_FILE not in names:
+        raise UserError(
+            f"{where}: has weights ({join_names(weights)}) but no {CONFIG_FILE}, which describes "
+            f"their model; give a folder with the weights and the {CONFIG_FILE} that their library "
+            f"writes; to train from the weights: --config.model.init_from={where}"
+        )
+
+
 def shard_names(index: Path) -> list[str]:
     """Return the names of the files that an index of weights names.
 

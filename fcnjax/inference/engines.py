@@ -1,0 +1,214 @@
+"""Runtimes that predict on a CPU in place of XLA: OpenVINO and ONNX Runtime.
+
+XLA's convolutions are slower on a CPU than those of either. The predict step is converted to ONNX
+for any size, so that no image is padded and no size compiles a program.
+"""
+
+import importlib.util
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
+
+import jax
+import numpy as np
+
+from fcnjax.config import channel_names
+from fcnjax.data.readers.decode import File
+from fcnjax.errors import UserError, unknown
+from fcnjax.export.program import ExportSource
+from fcnjax.inference.model import Model, Prediction
+from fcnjax.runtime.packages import to_stderr
+
+XLA, AUTO = "xla", "auto"
+# Of the images `[B, H, W, C]` as stored, and the names of the outputs: returns these.
+Run = Callable[[np.ndarray, Sequence[str]], list[np.ndarray]]
+# The most that the check before use allows, as that of an export.
+PROBABILITY_TOLERANCE, MASK_TOLERANCE = 1e-3, 1e-3
+
+
+def _load_openvino(program: bytes) -> Run:
+    # OpenVINO sends usage statistics from a fork of the process, which JAX's threads forbid. It
+    # works without the package that does.
+    sys.modules.setdefault("openvino_telemetry", None)
+    import openvino
+
+    core, compiled, lock = openvino.Core(), {}, threading.Lock()
+
+    def compile_for(outputs: tuple[str, ...]):
+        model = core.read_model(program)
+        chosen = openvino.Model([model.output(name) for name in outputs], model.get_parameters())
+        # By default it computes in bfloat16 where the CPU can.
+        options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        return core.compile_model(chosen, "CPU", options).create_infer_request()
+
+    def run(images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        names = tuple(outputs)
+        with lock:  # a request holds the tensors of one call
+            if names not in compiled:
+                compiled[names] = compile_for(names)
+            results = compiled[names].infer({"image": images})
+            return [results[i].copy() for i in range(len(names))]
+
+    return run
+
+
+def _load_onnxruntime(program: bytes) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(program, options, providers=["CPUExecutionProvider"])
+    return lambda images, outputs: session.run(list(outputs), {"image": images})
+
+
+# The first that is installed is that of `auto`.
+ENGINES = MappingProxyType({"openvino": _load_openvino, "onnxruntime": _load_onnxruntime})
+CHOICES = (XLA, *ENGINES, AUTO)
+
+
+def check_engine(name: str) -> None:
+    """Check the name of an engine, and that its packages are installed.
+
+    Raises:
+        UserError: The name is unknown, or a package is missing.
+    """
+    if name not in CHOICES:
+        raise unknown("--engine", name, CHOICES)
+    if name in ENGINES and not _is_installed(name):
+        raise UserError(f"--engine: {name} needs its package: pip install 'fcnjax[cpu]'")
+
+
+def _is_installed(name: str) -> bool:
+    return all(importlib.util.find_spec(package) for package in (name, "onnx"))
+
+
+def with_engine(model: Model, source: ExportSource, name: str) -> Model:
+    """Return a model that predicts in an engine.
+
+    Args:
+        model: The model, which predicts in XLA. It is used for the check, and for images that the
+            engine does not take: smaller than 32x32, or floats for a model of integers.
+        source: The same model.
+        name: A name in `CHOICES`. `auto` is the first engine that is installed if JAX computes on
+            a CPU and the model passes the check there, otherwise XLA.
+
+    Raises:
+        UserError: The engine is not installed, or cannot run the model as XLA does. With `auto`
+            that is a line on standard error.
+    """
+    check_engine(name)
+    if name == AUTO:
+        installed = [each for each in ENGINES if _is_installed(each)]
+        if jax.default_backend() != "cpu" or not installed:
+            return model
+        try:
+            return _start(model, source, installed[0])
+        except UserError as error:
+            to_stderr(f"note: {error}; XLA is used")
+            return model
+    return model if name == XLA else _start(model, source, name)
+
+
+def _start(model: Model, source: ExportSource, name: str) -> Model:
+    if source.config.model.dtype != "float32":
+        raise UserError(
+            f"--engine: {name} computes in float32, and the model in {source.config.model.dtype}; "
+            "give --dtype=float32 too"
+        )
+    if model.pixel_type is None:
+        raise UserError(f"--engine: {name} needs the pixel type, which the workdir lacks")
+    from fcnjax.export.onnx.program import make_onnx
+
+    program, least_size = make_onnx(source)
+    try:
+        engine = EngineModel(model, ENGINES[name](program.SerializeToString()), least_size)
+        _check(model, engine, name)
+    except UserError:
+        raise
+    except Exception as error:  # each runtime has errors of its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"--engine: {name} cannot run the model: {reason[:200]}") from error
+    return engine
+
+
+def _check(model: Model, engine: "EngineModel", name: str) -> None:
+    """Compare the engine with XLA on an image of noise."""
+    shape = (70, 90, len(channel_names(model.config.data.channels)))
+    image = np.random.default_rng(0).random(shape, np.float32)
+    if model.pixel_type != "float32":
+        image = (image * np.iinfo(model.pixel_type).max).astype(model.pixel_type)
+    expected, actual = model(image), engine(image)
+    difference = np.abs(expected.probabilities - actual.probabilities).max()
+    differing = np.mean(expected.mask != actual.mask)
+    if not (difference <= PROBABILITY_TOLERANCE and differing <= MASK_TOLERANCE):
+        raise UserError(
+            f"--engine: {name} gives other results than XLA (probabilities differ by up to "
+            f"{difference:.1e}, classes in {100 * differing:.2f} % of the pixels); valid: xla"
+        )
+
+
+class EngineModel(Model):
+    """A model that predicts in an engine, each image at its own size."""
+
+    def __init__(self, model: Model, run: Run, least_size: int):
+        """Initialize from a model that predicts in XLA.
+
+        Args:
+            model: The model.
+            run: Runs its predict step.
+            least_size: The least height and width that `run` takes.
+        """
+        vars(self).update(vars(model))
+        self._run, self._least_size = run, least_size
+
+    def batch(
+        self, images: Sequence[np.ndarray | File], *, probabilities: bool = True
+    ) -> list[Prediction]:
+        """Predict several images; those of one size and type in one call of the engine."""
+        pixels = [self.read(image) for image in images]
+        groups: dict[tuple, list[int]] = {}
+        for index, image in enumerate(pixels):
+            groups.setdefault((image.shape, str(image.dtype)), []).append(index)
+        predictions: list[Prediction | None] = [None] * len(pixels)
+        for indices in groups.values():
+            chosen = self._predict_group([pixels[i] for i in indices], probabilities)
+            for index, prediction in zip(indices, chosen, strict=True):
+                predictions[index] = prediction
+        return predictions
+
+    def _predict_group(self, images: list[np.ndarray], probabilities: bool) -> list[Prediction]:
+        """Predict images of one shape and type."""
+        if not self._takes(images[0]):
+            return super().batch(images, probabilities=probabilities)
+        outputs = ("mask", "probabilities") if probabilities else ("mask",)
+        results = self._run(np.stack(images), outputs)
+        masks = results[0].astype(self.mask_dtype)
+        scores = results[1] if probabilities else [None] * len(images)
+        return [Prediction(*pair) for pair in zip(masks, scores, strict=True)]
+
+    def _takes(self, image: np.ndarray) -> bool:
+        return str(image.dtype) == self.pixel_type and min(image.shape[:2]) >= self._least_size
+
+    def compile(self, images: Sequence[np.ndarray], *, probabilities: bool) -> Model:
+        """Return the model itself, which takes images of any size."""
+        return self
+
+    def probabilities(
+        self, image: jax.Array, extent: jax.Array, key: jax.Array | None = None
+    ) -> jax.Array:
+        """Return class probabilities of padded images, as `Model.probabilities`.
+
+        Dropout, and images that the engine does not take, are left to XLA.
+        """
+        rows = [
+            np.asarray(row)[:height, :width]
+            for row, (height, width) in zip(image, np.asarray(extent).tolist(), strict=True)
+        ]
+        if key is not None or not all(map(self._takes, rows)):
+            return super().probabilities(image, extent, key)
+        padded = np.zeros((*image.shape[:3], len(self.class_names)), np.float32)
+        for result, row in zip(padded, rows, strict=True):
+            (scores,) = self._run(row[None], ("probabilities",))
+            result[: row.shape[0], : row.shape[1]] = scores[0]
+        return jax.numpy.asarray(padded)
