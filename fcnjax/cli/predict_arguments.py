@@ -36,9 +36,8 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = Fals
     parser.add_argument(
         "--engine",
         default="xla",
-        metavar="xla|openvino|onnxruntime|auto",
-        help="what computes: on a CPU OpenVINO and ONNX Runtime are faster; auto takes the first "
-        "that is installed and gives the same as XLA (xla)",
+        metavar="NAME",
+        help="computes: xla, openvino, onnxruntime or auto (xla)",
     )
 
 
@@ -83,7 +82,7 @@ def add_request_arguments(parser: argparse.ArgumentParser, *, outputs: str | Non
         action="append",
         default=[],
         metavar="CLASS:P",
-        help="predict this class from this probability on; may be repeated",
+        help="predict a class from this probability on; repeatable",
     )
     mask.add_argument(
         "--smallest-region",

@@ -39,7 +39,7 @@ def make_schedule(config: ConfigDict) -> optax.Schedule:
 
 
 def make_learning_rate_fn(config: ConfigDict) -> Callable[[int], float]:
-    """Return the learning rate of a step as a number, computed by at most one program.
+    """Return the learning rate of a step below `train.steps`, computed by at most one program.
 
     Raises:
         UserError: As `make_schedule`.

@@ -9,7 +9,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from fcnjax.optim import make_learning_rate_fn
+from fcnjax.optim import make_schedule
 from fcnjax.reports import REPORT_FILE
 from fcnjax.training.checkpoint_manifest import Manifest
 from fcnjax.training.resume import PreparedRun
@@ -66,7 +66,7 @@ def describe_schedule_change(config: ConfigDict, saved: ConfigDict, step: int) -
     Returns:
         The line; none if the next step has the same learning rate as before.
     """
-    now, before = (make_learning_rate_fn(each)(step) for each in (config, saved))
+    now, before = (float(make_schedule(each)(step)) for each in (config, saved))
     if math.isclose(now, before):
         return []
     return [

@@ -236,7 +236,9 @@ RULES = {
 
 
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("is_symbolic", [False, True], ids=["fixed", "symbolic"])
+@pytest.mark.parametrize(
+    "is_symbolic", [pytest.param(False, marks=pytest.mark.slow, id="fixed"), True]
+)
 def test_rule_equals_jax(name, is_symbolic):
     function, *operands = RULES[name]
     arrays = dict(zip("ab", operands, strict=False))

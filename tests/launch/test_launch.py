@@ -148,7 +148,7 @@ def test_setup_errors_are_one_line(setup, project):
     done, calls = setup("dve")
     assert (done.returncode, calls) == (1, ["venv"])
     assert len(done.stderr.splitlines()) == 1
-    assert "'dve'; valid: cuda12, cuda13" in done.stderr
+    assert "'dve'; valid: cpu, cuda12, cuda13" in done.stderr
 
 
 def test_quickstart_rejects_workdir_option(project, tmp_path):
