@@ -16,6 +16,7 @@ from fcnjax.errors import UserError
 from fcnjax.export.formats import FormatSpec
 from fcnjax.export.program import ExportSource
 from fcnjax.inference import make_model
+from fcnjax.inference.engines import MASK_TOLERANCE, PROBABILITY_TOLERANCE
 from fcnjax.io.numpy_files import read_arrays
 
 # Batch, height and width of test images for formats of any size: odd, and below the deepest stride.
@@ -39,7 +40,7 @@ class Tolerance:
 # By computation type. The workdir's model computes in float32.
 TOLERANCES = MappingProxyType(
     {
-        "float32": Tolerance(1e-3, 1e-3),
+        "float32": Tolerance(PROBABILITY_TOLERANCE, MASK_TOLERANCE),
         "bfloat16": Tolerance(0.1, 0.02),
         "int8": Tolerance(0.25, 0.05),
     }

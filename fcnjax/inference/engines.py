@@ -4,10 +4,11 @@ XLA's convolutions are slower on a CPU than those of either. The predict step is
 for any size, so that no image is padded and no size compiles a program.
 """
 
+import contextlib
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import MappingProxyType
 
 import jax
@@ -23,7 +24,8 @@ from fcnjax.runtime.packages import to_stderr
 XLA, AUTO = "xla", "auto"
 # Of the images `[B, H, W, C]` as stored, and the names of the outputs: returns these.
 Run = Callable[[np.ndarray, Sequence[str]], list[np.ndarray]]
-# The most that the check before use allows, as that of an export.
+# The largest difference of a probability, and share of pixels whose class differs, that a program
+# of float32 may have from XLA.
 PROBABILITY_TOLERANCE, MASK_TOLERANCE = 1e-3, 1e-3
 
 
@@ -100,7 +102,11 @@ def with_engine(model: Model, source: ExportSource, name: str) -> Model:
     check_engine(name)
     if name == AUTO:
         installed = [each for each in ENGINES if _is_installed(each)]
-        if jax.default_backend() != "cpu" or not installed:
+        if jax.default_backend() != "cpu":
+            return model
+        if not installed:
+            missing = " and ".join(ENGINES)
+            to_stderr(f"note: {missing} are not installed (pip install 'fcnjax[cpu]'); XLA is used")
             return model
         try:
             return _start(model, source, installed[0])
@@ -120,16 +126,29 @@ def _start(model: Model, source: ExportSource, name: str) -> Model:
         raise UserError(f"--engine: {name} needs the pixel type, which the workdir lacks")
     from fcnjax.export.onnx.program import make_onnx
 
-    program, least_size = make_onnx(source)
+    with _errors_of(name):
+        program, least_size = make_onnx(source)
+        run = ENGINES[name](program.SerializeToString())
+
+    def run_named(images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        with _errors_of(name):
+            return run(images, outputs)
+
+    engine = EngineModel(model, run_named, least_size)
+    _check(model, engine, name)
+    return engine
+
+
+@contextlib.contextmanager
+def _errors_of(name: str) -> Iterator[None]:
+    """Turn any error of the block, such as one of memory, into a one-line error."""
     try:
-        engine = EngineModel(model, ENGINES[name](program.SerializeToString()), least_size)
-        _check(model, engine, name)
+        yield
     except UserError:
         raise
     except Exception as error:  # each runtime has errors of its own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"--engine: {name} cannot run the model: {reason[:200]}") from error
-    return engine
 
 
 def _check(model: Model, engine: "EngineModel", name: str) -> None:
@@ -202,8 +221,10 @@ class EngineModel(Model):
         Dropout, and images that the engine does not take, are left to XLA.
         """
         rows = [
-            np.asarray(row)[:height, :width]
-            for row, (height, width) in zip(image, np.asarray(extent).tolist(), strict=True)
+            row[:height, :width]
+            for row, (height, width) in zip(
+                np.asarray(image), np.asarray(extent).tolist(), strict=True
+            )
         ]
         if key is not None or not all(map(self._takes, rows)):
             return super().probabilities(image, extent, key)

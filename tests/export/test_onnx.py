@@ -131,6 +131,11 @@ def dynamic_slice(x):
 
 
 RULES = {
+    "functions": (
+        lambda x: (jnp.tanh(x), jnp.expm1(x), jnp.round(4 * x), jnp.ceil(x), jnp.abs(x) ** 1.5),
+        X,
+    ),
+    "powers": (lambda x: (x**3, jnp.sqrt(jnp.abs(x)), jnp.clip(x, -0.5, 0.5), lax.erf(x)), X),
     "floor_divide": (lambda a, b: a // b, INTEGERS, DIVISORS),
     "remainder": (lambda a, b: a % b, INTEGERS, DIVISORS),
     "div": (lax.div, INTEGERS, DIVISORS),

@@ -81,6 +81,7 @@ def test_auto_takes_the_first_that_is_installed(workdir, model, monkeypatch, cap
     assert_equal(automatic(image), model(image))
     monkeypatch.setattr(engines, "_is_installed", lambda name: False)
     assert type(fcnjax.load(workdir, engine="auto")) is type(model)
+    assert "are not installed (pip install 'fcnjax[cpu]'); XLA is used" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"onnxruntime needs its package: pip.*fcnjax\[cpu\]"):
         fcnjax.load(workdir, engine="onnxruntime")
 
@@ -97,6 +98,25 @@ def test_engine_that_differs_is_not_used(workdir, model, monkeypatch, capsys):
         fcnjax.load(workdir, engine="onnxruntime")
     assert type(fcnjax.load(workdir, engine="auto")) is type(model)
     assert "gives other results than XLA" in capsys.readouterr().err
+
+
+def test_error_of_a_runtime_is_one_line(workdir, monkeypatch):
+    load = engines.ENGINES["onnxruntime"]
+
+    def load_small(program):
+        run = load(program)
+
+        def run_small(images, outputs):
+            if images.shape[1] > 100:
+                raise MemoryError("cannot allocate\nstack")
+            return run(images, outputs)
+
+        return run_small
+
+    monkeypatch.setattr(engines, "ENGINES", {"onnxruntime": load_small})
+    engine = fcnjax.load(workdir, engine="onnxruntime")
+    with pytest.raises(UserError, match=r"^--engine: onnxruntime cannot run.*: cannot allocate$"):
+        engine(noise(101, 64, 3))
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,6 @@ CALLS = {
     "custom_vjp_call": "call_jaxpr",
     "jit": "jaxpr",
     "pjit": "jaxpr",
-    "remat2": "jaxpr",
 }
 
 

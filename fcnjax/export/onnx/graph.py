@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-# The oldest that has all operators used here; ONNX Runtime 1.15 and OpenVINO 2023.1 read it.
+# The oldest that has all operators used here.
 OPSET = 18
 IR_VERSION = 9
 
