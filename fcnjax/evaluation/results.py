@@ -23,7 +23,9 @@ from fcnjax.runtime.packages import to_stderr
 
 METRICS_FILE = "metrics.json"
 IMAGES_FILE = "images.npz"
-MAX_BYTES = 40 * 2**20  # of metrics.json: the confusion matrix of 2,000 classes
+# Of metrics.json: a confusion matrix of `data.MAX_CLASSES` whose counts sum to _MAX_COUNT needs 12
+# bytes a cell, which hold 11 digits and a comma.
+MAX_BYTES = data.MAX_CLASSES**2 * 12 + 4 * 2**20
 _MAX_COUNT = 2**53  # pixels; sums of a thousand such counts stay within int64
 _MAX_SCORE = 1e15  # a distance
 
@@ -201,7 +203,7 @@ def write_results(
     if results.images is not None:
         with atomic(out / IMAGES_FILE) as path, path.open("wb") as file:
             names = {"names": np.asarray(results.names)} if results.names else {}
-            np.savez_compressed(file, counts=results.images, **names)
+            np.savez_compressed(file, counts=_narrowed(results.images), **names)
     write_compared(out, results.compared)
     optional = {
         "left_out": results.left_out or None,
@@ -216,9 +218,8 @@ def write_results(
         "metrics": results.summary,
         "intervals": results.intervals,
         **{key: value for key, value in optional.items() if value is not None},
-        "confusion": results.confusion.tolist(),
     }
-    write_json(out / METRICS_FILE, scores)
+    write_json(out / METRICS_FILE, scores, {"confusion": results.confusion.tolist()})
     trained_on = {"images_trained_on": results.trained_on} if results.trained_on else {}
     shown = Scores(
         {"step": step, **trained_on, **results.metrics},
@@ -233,6 +234,11 @@ def write_results(
         f"fcnjax evaluate --model={workdir}\nfcnjax predict --model={workdir} IMAGES... --out=DIR"
     )
     write_report(out, config, shown, command)
+
+
+def _narrowed(counts: np.ndarray) -> np.ndarray:
+    """Return counts in 32 bits if they fit: the file of many images and classes is large."""
+    return counts.astype(np.int32) if counts.max(initial=0) < 2**31 else counts
 
 
 def _is_text(value: Any) -> bool:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +94,22 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write a value to a file as JSON atomically, with null for NaN."""
-    write_text(path, json.dumps(_no_nan(value), indent=2, allow_nan=False) + "\n")
+def write_json(
+    path: str | Path, value: Any, tables: Mapping[str, Iterable[Sequence[int]]] | None = None
+) -> None:
+    """Write a value to a file as JSON atomically, with null for NaN.
+
+    Args:
+        path: The file.
+        value: The value; a dict with at least one key if there are tables.
+        tables: Rows of integers by their keys in the dict, written with one row a line: with one
+            number a line, a table takes three times the space.
+    """
+    text = json.dumps(_no_nan(value), indent=2, allow_nan=False)
+    for key, rows in (tables or {}).items():
+        lines = ",\n".join("    " + json.dumps(row, separators=(",", ":")) for row in rows)
+        text = f"{text[:-2]},\n  {json.dumps(key)}: [\n{lines}\n  ]\n}}"
+    write_text(path, text + "\n")
 
 
 def _no_nan(value: Any) -> Any:

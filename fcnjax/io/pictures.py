@@ -58,15 +58,17 @@ MULTI_LEGEND = {"correct": (10, 10, 14), "wrong": (230, 70, 90), "ignored": IGNO
 
 def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
     """Return a different RGB triple in 0..255 for each class."""
-    colours = list(_FIRST[:num_classes])
+    colours = dict.fromkeys(_FIRST[:num_classes])
     while len(colours) < num_classes:
         # Hues in steps of the golden ratio never repeat; the brightness alternates.
         index = len(colours)
         hue, value = index * 0.61803399 % 1, (0.95, 0.7, 0.5)[index % 3]
-        colour = tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.65, value))
+        # One saturation has a few thousand colours.
+        saturation = 0.65 if index < 2048 else 0.3 + 0.6 * (index * 0.7548777 % 1)
+        colour = tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
         while colour in colours:
             colour = (colour[0], colour[1], (colour[2] + 1) % 256)
-        colours.append(colour)
+        colours[colour] = None
     return tuple(colours)
 
 

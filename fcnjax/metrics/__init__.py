@@ -5,7 +5,7 @@ from fcnjax.metrics.confusion import (
     PER_CLASS,
     ConfusionState,
     compute,
-    confusion_matrices,
+    confusion_counts,
     confusion_matrix,
     percent,
 )
@@ -34,7 +34,7 @@ __all__ = [
     "ExtraScores",
     "check_eval",
     "compute",
-    "confusion_matrices",
+    "confusion_counts",
     "confusion_matrix",
     "device_counts",
     "differences",

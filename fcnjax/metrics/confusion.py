@@ -17,18 +17,19 @@ PER_CLASS = ("iou", "dice", "precision", "recall")
 OVERALL = ("mean_iou", "mean_dice", "mean_accuracy", "pixel_accuracy", "fw_iou")
 
 
-def confusion_matrices(
+def confusion_counts(
     labels: jax.Array,
     predictions: jax.Array,
     num_classes: int,
     ignore_label: int,
     valid: jax.Array | None = None,
-) -> jax.Array:
-    """Count the pixels of each image by label and prediction, exactly (up to 2^31 - 1 in a cell).
+) -> tuple[jax.Array, jax.Array]:
+    """Count the pixels by label and prediction, exactly (up to 2^31 - 1 in a cell).
 
     Ignored pixels are masked first, and so are labels outside 0..num_classes-1, which are never
-    taken for another class (reading the data refuses them earlier). Each example is counted by
-    itself, so that a batch sharded over devices is counted in place and only counts are summed.
+    taken for another class (reading the data refuses them earlier). No array has the size of the
+    matrix for each example. A batch sharded over devices is counted in place, and only counts are
+    summed.
 
     Args:
         labels: Integer [B, H, W].
@@ -38,22 +39,33 @@ def confusion_matrices(
         valid: Bool [B], false for examples that do not count; None counts all.
 
     Returns:
-        Int32 [B, C, C]: rows are labels, columns predictions.
+        The confusion matrix of the batch, int32 [C, C] (rows are labels, columns predictions), and
+        the counts of each example, int32 [B, 3, C], as `image_counts` returns them.
     """
     labels, predictions = labels.astype(jnp.int32), predictions.astype(jnp.int32)
     counted = valid_mask(labels, num_classes, ignore_label)
     counted &= (predictions >= 0) & (predictions < num_classes)
     if valid is not None:
         counted &= valid[:, None, None]
-    cells = num_classes * num_classes
-    # `cells` is one past the end, where mode="drop" drops it.
-    index = jnp.where(counted, labels * num_classes + predictions, cells)
 
-    def count(cell: jax.Array) -> jax.Array:
+    def count(cell: jax.Array, cells: int) -> jax.Array:
         return jnp.zeros(cells, jnp.int32).at[cell].add(1, mode="drop")
 
-    counts = jax.vmap(count)(index.reshape(index.shape[0], -1))
-    return counts.reshape(-1, num_classes, num_classes)
+    # The number of cells is one past the end, where mode="drop" drops it.
+    cells = num_classes * num_classes
+    # Without a reshape, whose result could not be sharded over examples and rows.
+    matrix = count(jnp.where(counted, labels * num_classes + predictions, cells), cells)
+    is_hit = counted & (labels == predictions)
+    classes = jnp.stack(
+        [
+            jnp.where(is_hit, labels, num_classes),
+            jnp.where(counted, labels, num_classes),
+            jnp.where(counted, predictions, num_classes),
+        ],
+        1,
+    )
+    images = jax.vmap(jax.vmap(lambda each: count(each, num_classes)))(classes)
+    return matrix.reshape(num_classes, num_classes), images
 
 
 def confusion_matrix(

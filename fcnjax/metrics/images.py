@@ -1,30 +1,22 @@
 """Scores of single images, and bootstrap confidence intervals of the overall scores."""
 
 from collections.abc import Sequence
-from typing import TypeVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-Array = TypeVar("Array", jax.Array, np.ndarray)
 DRAWS = 1000
 PERCENTILES = (2.5, 97.5)  # of the draws: an interval of 95 %
 _BATCH = 50  # draws
 
 
-def image_counts(matrices: Array) -> Array:
+def image_counts(matrices: np.ndarray) -> np.ndarray:
     """Return the hits, labels and predictions of each class, from confusion matrices `[B, C, C]`.
 
-    Args:
-        matrices: Integer; a JAX or NumPy array.
-
     Returns:
-        `[B, 3, C]` of the same kind, from which IoU and Dice follow.
+        `[B, 3, C]`, from which IoU and Dice follow.
     """
-    stack = jnp.stack if isinstance(matrices, jax.Array) else np.stack
     hits = matrices.diagonal(axis1=-2, axis2=-1)
-    return stack([hits, matrices.sum(-1), matrices.sum(-2)], 1)
+    return np.stack([hits, matrices.sum(-1), matrices.sum(-2)], 1)
 
 
 def image_scores(counts: np.ndarray) -> np.ndarray:

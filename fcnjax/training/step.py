@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.augment import MixedBatch, augment_batch, mix_batch, normalize, to_unit
 from fcnjax.losses import make_loss, predicted_classes, probabilities
-from fcnjax.metrics import confusion_matrices, device_counts, image_counts
+from fcnjax.metrics import confusion_counts, device_counts
 from fcnjax.models import (
     FeatureMap,
     Platform,
@@ -27,7 +27,13 @@ from fcnjax.models import (
     show_input,
 )
 from fcnjax.optim import make_frozen_norms, make_trainable_mask, update_average
-from fcnjax.parallel.mesh import batch_sharding, image_sharding, replicated, state_shardings
+from fcnjax.parallel.mesh import (
+    batch_sharding,
+    batch_shards,
+    image_sharding,
+    replicated,
+    state_shardings,
+)
 from fcnjax.training.accumulate import GradFn, accumulate_gradients
 from fcnjax.training.state import Optimizer, TrainState, state_shapes
 
@@ -194,7 +200,9 @@ class AutoLayoutStep:
 
 def mesh_platform(mesh: Mesh) -> Platform:
     """Return the platform for which a program over the mesh is traced."""
-    return Platform(mesh.devices.flat[0].platform, mesh.shape["spatial"])
+    return Platform(
+        mesh.devices.flat[0].platform, spatial=mesh.shape["spatial"], data=batch_shards(mesh)
+    )
 
 
 def make_predict_step(
@@ -307,8 +315,8 @@ def make_eval_step(
         logits = logits_fn(variables, *inputs, like=batch.get("like"))
         outputs = _predictions(logits, config.model.head)
         label, mask, valid = batch["label"], outputs["mask"], batch["valid"]
-        matrices = confusion_matrices(label, mask, classes, ignore, valid)
-        counts = {"confusion": matrices.sum(0), "images": image_counts(matrices)}
+        confusion, images = confusion_counts(label, mask, classes, ignore, valid)
+        counts = {"confusion": confusion, "images": images}
         counts |= device_counts(extra, outputs["probabilities"], label, ignore, valid)
         counts["losses"] = jax.vmap(image_loss)(logits, label)
         return counts, mask

@@ -1,5 +1,10 @@
+import contextlib
+import itertools
 import json
+import mmap
+import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +16,8 @@ from stamped import assert_stamped
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.annotations import annotated
+from fcnjax.data.annotations.shared_index import SharedIndex, open_shared
+from fcnjax.data.loading import pipeline
 from fcnjax.data.sources.annotation_tools import coco
 
 SIZE = (6, 8)
@@ -200,19 +207,76 @@ def test_single_file_is_split_by_fraction(tmp_path):
     assert labels == {"1": 0, "2": 0, "3": 0, "4": 8, "5": 0}
 
 
-def test_pickles_are_small_and_parse_once(tmp_path, monkeypatch):
-    both(tmp_path, [region(7, [box(0, 0, 2, 2)])] * 300)
-    source = open_source(resolve(config_of(tmp_path))[0], "train")
+def read_copy(root, monkeypatch):
+    """Pickle a source, read examples of the copy, and return the files that it parses for that."""
+    both(root, [region(7, [box(0, 0, 2, 2)])] * 300)
+    source = open_source(resolve(config_of(root))[0], "train")
+    expected = source[0]["label"]
     stored = pickle.dumps(source)
     assert len(stored) < 3000
-    copy = pickle.loads(stored)
     reads = []
     monkeypatch.setattr(coco, "read_text", lambda path: reads.append(path) or path.read_text())
     annotated._parsed.cache_clear()
-    for _ in range(3):
-        np.testing.assert_array_equal(copy[0]["label"], source[0]["label"])
-        assert copy.size(2) == SIZE
-    assert reads == [tmp_path / "train.json"]
+    # A copy of a copy, as a process could make one for another.
+    for copy in (pickle.loads(stored), pickle.loads(pickle.dumps(pickle.loads(stored)))):
+        for _ in range(3):
+            np.testing.assert_array_equal(copy[0]["label"], expected)
+            assert copy.size(2) == SIZE
+    return reads
+
+
+def test_pickles_are_small_and_parse_nothing(tmp_path, monkeypatch):
+    assert read_copy(tmp_path, monkeypatch) == []
+
+
+def test_copies_parse_once_where_nothing_can_be_shared(tmp_path, monkeypatch):
+    def full(index):
+        raise OSError
+
+    monkeypatch.setattr(annotated, "SharedIndex", full)
+    assert read_copy(tmp_path, monkeypatch) == [tmp_path / "train.json"]
+
+
+def test_shared_regions_are_mapped_and_belong_to_their_token(tmp_path):
+    both(tmp_path, [region(7, [box(0, 0, 2, 2)], image=number) for number in (1, 1, 3)])
+    index = coco.parse(tmp_path / "train.json")
+    shared = SharedIndex(index)
+    found = open_shared(shared.handle)
+    assert (found.names, found.sizes, len(found.regions)) == (index.names, index.sizes, 3)
+    for one, other in zip(found.regions, index.regions, strict=True):
+        assert [each[:3] for each in one] == [each[:3] for each in other]
+    assert isinstance(found.regions._content.obj, mmap.mmap)  # in memory once for all processes
+    assert open_shared(shared.handle._replace(token=bytes(16))) is None
+    closed = shared.handle
+    del shared
+    assert open_shared(closed._replace(header=0)) is None
+    reading, writing = os.pipe()
+    assert open_shared(closed._replace(descriptor=reading, header=1)) is None
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="files are shared through /proc")
+def test_workers_do_not_parse(tmp_path):
+    both(tmp_path, [region(7, [box(0, 0, 2, 2)]), region(0, [box(3, 1, 5, 4)], image=2)])
+    config = resolve(config_of(tmp_path))[0]
+    config.train.batch_size, config.augment.crop = 2, SIZE
+    source = open_source(config, "train")
+
+    def batches(workers):
+        config.data.loading.workers = workers
+        with contextlib.closing(pipeline.train_batches(source, config, 0)) as stream:
+            return list(itertools.islice(stream, 4))
+
+    expected = batches(0)
+    # A worker that parsed the file would raise an error.
+    file = tmp_path / "train.json"
+    changed = file.stat().st_mtime_ns
+    file.write_text("damaged")
+    os.utime(file, ns=(changed, changed))
+    for one, other in zip(batches(2), expected, strict=True):
+        for key in other:
+            np.testing.assert_array_equal(one[key], other[key])
 
 
 @pytest.mark.parametrize(

@@ -254,3 +254,17 @@ def test_two_values_without_0_have_no_background(tmp_path):
     assert data.class_names == ("class_0", "class_1")
     data, _, _ = read_set(root, "labels.mask_values=((1,2,3),0)")
     assert data.class_names == ("foreground", "background")
+
+
+def test_masks_may_have_as_many_values_as_classes_have_names(tmp_path):
+    def save(path, ids):
+        Image.fromarray(np.arange(ids.size, dtype=np.uint16).reshape(ids.shape)).save(f"{path}.png")
+
+    root = write(tmp_path, save)
+    message = assert_error(root)
+    assert "156 distinct values, like a photograph" in message
+    assert "--config.data.class_names" in message
+    names = ",".join(f"c{i}" for i in range(300))
+    _, label, _ = read_set(root, f"class_names={names}", "ignore_label=300")
+    assert label.dtype == np.int32
+    np.testing.assert_array_equal(label.ravel(), np.arange(156))

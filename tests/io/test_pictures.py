@@ -94,3 +94,9 @@ def test_fit_enlarges_by_a_whole_factor_and_shrinks():
 )
 def test_describe_colour(colour, name):
     assert pictures.describe_colour(colour) == name
+
+
+def test_default_colours_of_thousands_of_classes_differ():
+    palette = pictures.default_palette(10_000)
+    assert len(set(palette)) == 10_000
+    assert palette[:300] == pictures.default_palette(300)

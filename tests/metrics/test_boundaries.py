@@ -1,5 +1,8 @@
 """Scores of outlines, by hand and against MONAI."""
 
+import sys
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -29,6 +32,21 @@ def test_distances_match_monai(spacing, hausdorff, distance):
     scores = boundary_scores(*discs(), 3, 255, spacing=spacing)
     assert scores["hausdorff95"] == pytest.approx(hausdorff, rel=1e-6)
     assert scores["surface_distance"] == pytest.approx(distance, rel=1e-6)
+
+
+def test_absent_classes_cost_nothing():
+    calls = Counter()
+
+    def count(classes):
+        sys.setprofile(lambda frame, event, argument: calls.update({(classes, event): 1}))
+        scores = boundary_scores(*discs(), classes, 255)
+        sys.setprofile(None)
+        return scores["boundary_f1"]
+
+    few, many = count(3), count(1000)
+    np.testing.assert_array_equal(many[:3], few)
+    assert np.isnan(many[3:]).all()
+    assert calls[3, "c_call"] == calls[1000, "c_call"] > 0
 
 
 def test_f1_by_hand():

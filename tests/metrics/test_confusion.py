@@ -12,39 +12,35 @@ from fcnjax import metrics
 SHARDED = """
 import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from fcnjax.metrics import confusion_matrices
+from fcnjax.metrics import confusion_counts
 assert jax.device_count() == 4
 random = np.random.default_rng(0)
 labels, predictions = random.integers(0, 3, (2, 8, 20, 20))
 mesh = Mesh(np.array(jax.devices()), ("data",))
 put = lambda x: jax.device_put(x, NamedSharding(mesh, P("data")))
 valid = np.arange(8) < 7
-
-
-def counted(*args):
-    return confusion_matrices(*args).sum(0)
-
-
-count = jax.jit(counted, static_argnums=(2, 3))
+count = jax.jit(confusion_counts, static_argnums=(2, 3))
 args = (put(labels), put(predictions), 3, 2, put(valid))
-got = count(*args)
+got, images = count(*args)
 want = np.zeros((3, 3), int)
 np.add.at(want, (labels[:7].ravel(), predictions[:7].ravel()), 1)
 want[2] = 0
 assert (np.asarray(got) == want).all(), (got, want)
+assert (np.asarray(images).sum(0) == [want.diagonal(), want.sum(1), want.sum(0)]).all()
 program = count.lower(*args).compile().as_text()
 assert "all-gather" not in program  # each device counts its own examples
 """
 
 
 def count(labels, predictions, classes, ignore=255, valid=None):
-    function = jax.jit(metrics.confusion_matrices, static_argnums=(2, 3))
+    function = jax.jit(metrics.confusion_counts, static_argnums=(2, 3))
     labels, predictions = np.asarray(labels), np.asarray(predictions)
-    each = np.asarray(function(labels, predictions, classes, ignore, valid))
-    for found, *pair in zip(each if valid is None else (), labels, predictions, strict=False):
+    matrix, images = map(np.asarray, function(labels, predictions, classes, ignore, valid))
+    for found, *pair in zip(images if valid is None else (), labels, predictions, strict=False):
         if np.isin(pair[1], range(classes)).all():
-            np.testing.assert_array_equal(found, metrics.confusion_matrix(*pair, classes, ignore))
-    return each.sum(0, dtype=each.dtype)
+            expected = metrics.confusion_matrix(*pair, classes, ignore)
+            np.testing.assert_array_equal(found, metrics.image_counts(expected[None])[0])
+    return matrix
 
 
 def test_confusion_matrix_by_hand():
@@ -80,6 +76,15 @@ def test_invalid_examples_do_not_count():
     labels = np.ones((3, 4, 4), int)
     got = count(labels, labels, 2, valid=np.array([True, False, True]))
     assert got.tolist() == [[0, 0], [0, 32]]
+
+
+def test_no_example_has_a_matrix_of_its_own():
+    classes, pixels = 1000, jax.ShapeDtypeStruct((8, 16, 16), np.int32)
+    function = jax.jit(metrics.confusion_counts, static_argnums=(2, 3))
+    used = function.lower(pixels, pixels, classes, 65535).compile().memory_analysis()
+    matrix = 4 * classes**2
+    assert used.output_size_in_bytes < 1.1 * matrix
+    assert used.temp_size_in_bytes < 1.5 * matrix
 
 
 def test_sharded_batch_is_counted_in_place():

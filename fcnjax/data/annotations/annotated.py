@@ -4,6 +4,7 @@ The module of each tool parses its file into an `Index`. Common to all are findi
 drawing the regions over each other, and the digests by which a later run finds examples again.
 """
 
+import contextlib
 import functools
 import re
 import threading
@@ -20,6 +21,7 @@ from ml_collections import ConfigDict
 from fcnjax.data.annotations.drawing_budget import DrawingBudget
 from fcnjax.data.annotations.drawing_frame import drawing_frame
 from fcnjax.data.annotations.runs import Runs
+from fcnjax.data.annotations.shared_index import Handle, SharedIndex, open_shared
 from fcnjax.data.labels.named_classes import NamedClasses
 from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.data.readers.stored_pixels import upright
@@ -71,7 +73,7 @@ class Index:
     categories: tuple[str, ...]
     names: tuple[str, ...]
     sizes: tuple[tuple[int, int] | None, ...]
-    regions: tuple[list[Region], ...]
+    regions: Sequence[list[Region]]
     entry: str
     smaller_on_top: bool = False
     groups: frozenset[str] = frozenset()
@@ -89,12 +91,16 @@ def read_index(parse: Parser, path: Path) -> Index:
     Raises:
         UserError: The file cannot be read, or `parse` refuses an entry.
     """
-    try:
-        changed = path.stat().st_mtime_ns
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
+    changed = _time_of_change(path)
     with _LOCK:  # several threads of a worker may call this together
         return _parsed(parse, path, changed)
+
+
+def _time_of_change(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
 
 
 @functools.lru_cache(maxsize=4)
@@ -103,10 +109,19 @@ def _parsed(parse: Parser, path: Path, changed: int) -> Index:
     return parse(path)
 
 
+@functools.lru_cache(maxsize=4)
+def _shared(parse: Parser, path: Path, changed: int) -> SharedIndex | None:
+    """Return an index to share, once in a process; None where it cannot be written."""
+    with contextlib.suppress(OSError):
+        return SharedIndex(_parsed(parse, path, changed))
+    return None
+
+
 class AnnotatedSource:
     """Source of the images of a file of annotations.
 
-    A copy for a worker holds the file's name, and parses it on first use.
+    A copy for a worker reads the index that this process parsed, or parses the file if that is
+    not possible.
 
     Args:
         parse: Parses the file. Picklable.
@@ -134,12 +149,22 @@ class AnnotatedSource:
         self._classes = NamedClasses(data)
         self._ignored = ignored_roles(data)
         self._rule = data.labels.mask_exif
+        self._share: SharedIndex | None = None  # kept open for the copies
+        self._handle: Handle | None = None  # of a copy
         rows = range(len(self._index.names)) if rows is None else rows
         self._rows = np.asarray(rows, np.int32)
 
+    def __getstate__(self) -> dict[str, Any]:
+        if self._handle is None:
+            with _LOCK:
+                self._share = _shared(self._parse, self._file, _time_of_change(self._file))
+        handle = self._share.handle if self._share else self._handle
+        return {**self.__dict__, "_share": None, "_handle": handle}
+
     @property
     def _index(self) -> Index:
-        return read_index(self._parse, self._file)
+        index = open_shared(self._handle) if self._handle else None
+        return index or read_index(self._parse, self._file)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -109,7 +109,7 @@ def _default_names(mask_values: Sequence[int | Sequence[int]]) -> tuple[str, ...
 def _find_values(data: ConfigDict, masks: MaskSet) -> str:
     if data.labels.mask_values:
         return ""
-    sample = collect_values(masks)
+    sample = collect_values(masks, max(MAX_MASK_VALUES, len(data.class_names)))
     files = sample.files
     note = f"; masks hold {join_values(sorted(files))}"
     if void := sample.nodata - {*data.labels.ignore_values}:
@@ -175,11 +175,11 @@ class MaskValues(NamedTuple):
     nodata: frozenset[int]
 
 
-def collect_values(masks: MaskSet) -> MaskValues:
+def collect_values(masks: MaskSet, most: int) -> MaskValues:
     """Return the values in a sample of the masks.
 
     Raises:
-        UserError: A file has too many values for a mask, like a photograph.
+        UserError: A file has more than `most` values, like a photograph.
     """
     files: dict[int, Path] = {}
     nodata = set()
@@ -187,11 +187,12 @@ def collect_values(masks: MaskSet) -> MaskValues:
         stored = read_ids(path, masks.size(path))
         values = [value for value in np.unique(stored.values).tolist() if value != NO_DATA]
         nodata |= {stored.nodata} - {None}
-        if len(values) > MAX_MASK_VALUES:
+        if len(values) > most:
             raise UserError(
                 f"{path}: has {len(values)} distinct values, like a photograph, a mask saved as "
                 f"JPEG or numbers of instances, not like a mask of classes; {DECLARE}, "
-                "or --config.data.labels.encoding=instances"
+                "their names in --config.data.class_names, or "
+                "--config.data.labels.encoding=instances"
             )
         for value in values:
             files.setdefault(value, path)

@@ -17,10 +17,12 @@ class Platform:
         platform: JAX's name (`cpu`, `gpu`, `cuda`, `tpu`, ...); `any` for a program lowered for
             several platforms; or the format of a file for another runtime.
         spatial: The number of devices over which the rows of a map are sharded.
+        data: The number of devices over which the images of a batch are sharded.
     """
 
     platform: str
     spatial: int = 1
+    data: int = 1
 
     @property
     def is_cpu(self) -> bool:

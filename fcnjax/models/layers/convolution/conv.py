@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from fcnjax.models.layers.convolution.implementations import depthwise, dilated_conv, plain_conv
+from fcnjax.models.layers.convolution.gradient import convolve
+from fcnjax.models.layers.convolution.implementations import depthwise
 from fcnjax.models.layers.feature_map import FeatureMap, max_dim, zero_outside
 from fcnjax.models.layers.platform import current_platform
 from fcnjax.models.layers.resize import resize_like
@@ -97,11 +98,9 @@ class Conv(nn.Module):
         pads = tuple((before, after + more) for more in missing)
         if self._is_depthwise(x.channels):
             data = depthwise(data, kernel, self.stride, dilation, pads)
-        elif dilation > 1 and self.groups == self.stride == 1 and order == "HWIO":
-            data = dilated_conv(data, kernel, dilation, pads)
         else:
             options = {"stride": self.stride, "groups": self.groups, "order": order}
-            data = plain_conv(data, kernel, dilation, pads, **options)
+            data = convolve(data, kernel, dilation, pads, **options)
         if bias is not None:
             data = data + bias
         extent = x.extent
@@ -177,7 +176,7 @@ class ConcatConv(Conv):
         parts = jnp.split(kernel, np.cumsum(channels)[:-1], order.index("I"))
         total = jnp.float32(0)
         for each, part in zip(x.maps, parts, strict=True):
-            data = plain_conv(each.data.astype(self.dtype), part, order=order)
+            data = convolve(each.data.astype(self.dtype), part, order=order)
             total = total + resize_like(each.replace(data=data), x.like).data
         if bias is not None:
             total = total + bias

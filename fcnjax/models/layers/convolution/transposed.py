@@ -13,7 +13,7 @@ import numpy as np
 from flax import linen as nn
 
 from fcnjax.models.layers.convolution.conv import read_folded, store_folded
-from fcnjax.models.layers.convolution.implementations import plain_conv
+from fcnjax.models.layers.convolution.gradient import convolve
 from fcnjax.models.layers.convolution.rearrange import depth_to_space
 from fcnjax.models.layers.feature_map import FeatureMap, zero_outside
 
@@ -46,7 +46,7 @@ def transposed_conv(data: jax.Array, kernel: jax.Array, stride: int, padding: in
                 ),
                 strict=True,
             )
-            pixels.append(plain_conv(data, kernel[taps], padding=pads))
+            pixels.append(convolve(data, kernel[taps], padding=pads))
     return depth_to_space(pixels, stride)[:, : sizes[0], : sizes[1]]
 
 
