@@ -25,13 +25,17 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     spec = choose(FORMATS, args.format, "--format")
     sizes = _parse_sizes(args.size, args.format, spec)
+    if args.layout not in spec.layouts:
+        valid = ", ".join(spec.layouts)
+        raise UserError(f"--layout: {args.layout!r} is not for {args.format}; valid: {valid}")
     check_free(args.out)
 
     from fcnjax.export.program import ExportSource, choose_input_type, without_source_paths
     from fcnjax.inference import load_variables
 
     loaded = load_variables(args.model, parse_step(args.step), resize=args.resize)
-    source = ExportSource(*loaded, choose_input_type(loaded[0], args.input), sizes)
+    input_type = choose_input_type(loaded[0], args.input)
+    source = ExportSource(*loaded, input_type, sizes, args.layout)
     dtype = args.dtype or source.config.model.dtype
     if dtype not in spec.write:
         valid = ", ".join(spec.write)
@@ -78,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     fixed = ", ".join(name for name, spec in FORMATS.items() if spec.has_fixed_sizes)
     text = f"size of the images, for formats with fixed sizes ({fixed}); may be repeated"
     add("--size", action="append", default=[], metavar="HxW", help=text)
+    layouts = "|".join(dict.fromkeys(name for spec in FORMATS.values() for name in spec.layouts))
+    channels_first = ", ".join(name for name, spec in FORMATS.items() if "nchw" in spec.layouts)
+    text = f"order of the axes of images and probabilities (nhwc); nchw is for {channels_first}"
+    add("--layout", default="nhwc", metavar=layouts, help=text)
     return parser
 
 
@@ -116,6 +124,7 @@ def _write_config(
         "dtype": dtype,
         "input": source.input_dtype,
         "sizes": source.sizes,
+        "layout": source.layout,
         "least_size": least_size,
         "sha256": files,
     }

@@ -22,10 +22,12 @@ class FormatSpec:
         write: For each computation type, the function that writes the program into a folder. It
             returns the least height and width of an image if there is such a limit.
         has_fixed_sizes: Whether image sizes are fixed: one file per size, for a batch of one.
+        layouts: Valid layouts of images and probabilities.
     """
 
     write: Mapping[str, Write]
     has_fixed_sizes: bool = False
+    layouts: tuple[str, ...] = ("nhwc",)
 
 
 def _call(module: str, function: str, *args: Any, **options: Any) -> Any:
@@ -46,6 +48,6 @@ FORMATS: Mapping[str, FormatSpec] = MappingProxyType(
             {"float32": _write_tflite, "int8": partial(_write_tflite, int8=True)},
             has_fixed_sizes=True,
         ),
-        "onnx": FormatSpec({"float32": _write_onnx}),
+        "onnx": FormatSpec({"float32": _write_onnx}, layouts=("nhwc", "nchw")),
     }
 )

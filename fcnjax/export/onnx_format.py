@@ -9,7 +9,7 @@ from fcnjax.export.program import ExportSource
 def write_onnx(source: ExportSource, folder: Path) -> int:
     """Write `model.onnx`; return the least height and width of an image.
 
-    They are also in the metadata of the file, as `least_size`.
+    It is also in the metadata of the file, as `least_size`, beside the `layout`.
 
     Raises:
         UserError: onnx or ONNX Runtime is not installed, or the model cannot be converted.
@@ -24,7 +24,8 @@ def write_onnx(source: ExportSource, folder: Path) -> int:
             "--format: onnx needs onnx and onnxruntime: pip install 'fcnjax[onnx]'"
         ) from error
     model, least_size = make_onnx(source)
-    onnx.helper.set_model_props(model, {"least_size": str(least_size)})
+    properties = {"least_size": str(least_size), "layout": source.layout}
+    onnx.helper.set_model_props(model, properties)
     (image,) = model.graph.input
     image.doc_string = f"Images as stored, at least {least_size}x{least_size} pixels."
     (folder / "model.onnx").write_bytes(model.SerializeToString())

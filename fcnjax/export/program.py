@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import channel_names
 from fcnjax.data.pixel_type import PIXEL_TYPES
 from fcnjax.errors import UserError, unknown
-from fcnjax.models import Platform, compile_for, make_fold_fn
+from fcnjax.models import FeatureMap, Platform, compile_for, make_fold_fn
 from fcnjax.training.step import make_predict_step
 
 # A program of any size pads images to multiples of this, which all strides of all models divide, so
@@ -56,6 +56,8 @@ class ExportSource:
         input_dtype: Type of the images that the program takes, from `PIXEL_TYPES`. Integers are
             taken by value. float32 images are in 0..1, unless the model's pixel type is float32.
         sizes: Height and width of the images for a format with fixed sizes, else empty.
+        layout: Order of the axes of images and probabilities outside the program: `nhwc`, or
+            `nchw` for a format that has it.
     """
 
     config: ConfigDict
@@ -64,6 +66,7 @@ class ExportSource:
     step: int
     input_dtype: str
     sizes: tuple[tuple[int, int], ...]
+    layout: str = "nhwc"
 
     @property
     def channels(self) -> int:
@@ -72,11 +75,11 @@ class ExportSource:
 
 
 def make_program(source: ExportSource, platform: str) -> Program:
-    """Return the pure function `program(image, extent=None)`.
+    """Return the pure function `program(image, extent=None, like=None)`.
 
     It is the predict step with the weights as constants and batch norm folded into them. It takes
     `image [B, H, W, C]` as stored and returns `mask [B, H, W]` int32 and
-    `probabilities [B, H, W, classes]` float32.
+    `probabilities [B, H, W, classes]` float32. `like` is that of the predict step.
 
     Args:
         source: The model.
@@ -89,10 +92,12 @@ def make_program(source: ExportSource, platform: str) -> Program:
     pixel_type = source.config.data.pixel_type
 
     @compile_for(platform)
-    def program(image: jax.Array, extent: jax.Array | None = None) -> dict[str, jax.Array]:
+    def program(
+        image: jax.Array, extent: jax.Array | None = None, like: FeatureMap | None = None
+    ) -> dict[str, jax.Array]:
         if pixel_type is not None and jnp.issubdtype(image.dtype, jnp.integer):
             image = image.astype(pixel_type)  # by value; the step scales by the model's type
-        return step(variables, image, extent)
+        return step(variables, image, extent, None, like)
 
     return program
 

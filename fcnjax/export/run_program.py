@@ -54,9 +54,13 @@ def _onnx(folder: Path) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(folder / "model.onnx")
+    channels_first = session.get_modelmeta().custom_metadata_map["layout"] == "nchw"
 
     def run(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(session.run(["mask", "probabilities"], {"image": image}))
+        if channels_first:
+            image = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
+        mask, probabilities = session.run(["mask", "probabilities"], {"image": image})
+        return mask, probabilities.transpose(0, 2, 3, 1) if channels_first else probabilities
 
     return run
 

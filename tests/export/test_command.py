@@ -48,6 +48,11 @@ def test_differing_export_is_discarded_with_exit_code_1(workdir, tmp_path, monke
         (["--format=tflite", "--size=0x64"], "--size: '0x64' is no height and width"),
         (["--format=onnx", "--size=8x8"], "--size: onnx takes images of any size"),
         (["--format=onnx", "--dtype=bfloat16"], "--dtype: bfloat16 is not for onnx"),
+        (["--format=onnx", "--layout=chw"], "--layout: 'chw' is not for onnx; valid: nhwc, nchw"),
+        (
+            ["--format=stablehlo", "--layout=nchw"],
+            "--layout: 'nchw' is not for stablehlo; valid: nhwc",
+        ),
     ],
 )
 def test_invalid_options(workdir, tmp_path, capsys, options, words):
@@ -89,22 +94,33 @@ def test_error_without_onnx_names_the_extra(workdir, tmp_path, monkeypatch, caps
     assert not list(tmp_path.iterdir())
 
 
-def test_onnx_is_one_file_for_all_sizes_from_its_least_size(workdir, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_onnx_is_one_file_for_all_sizes_from_its_least_size(
+    workdir, tmp_path, monkeypatch, capsys, layout
+):
     onnxruntime = pytest.importorskip("onnxruntime")
     monkeypatch.setattr(check, "TEST_SHAPES", ((2, 33, 65), (1, 7, 5)))
     out = tmp_path / "out"
-    assert run(workdir, out, "--format=onnx") == 0
+    assert run(workdir, out, "--format=onnx", f"--layout={layout}") == 0
     printed = capsys.readouterr().out
     assert "2 x 33x65: " in printed
     assert "1 x 32x32: " in printed
     assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.onnx"]
     session = onnxruntime.InferenceSession(out / "model.onnx")
-    assert session.get_modelmeta().custom_metadata_map == {"least_size": "32"}
-    assert json.loads((out / "config.json").read_text())["exported"]["least_size"] == 32
-    assert [value.name for value in session.get_outputs()] == ["mask", "probabilities"]
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata == {"least_size": "32", "layout": layout}
+    exported = json.loads((out / "config.json").read_text())["exported"]
+    assert (exported["least_size"], exported["layout"]) == (32, layout)
+    mask, probabilities = session.get_outputs()
     (image,) = session.get_inputs()
     assert (image.name, image.type) == ("image", "tensor(uint8)")
-    assert image.shape[:3] == ["batch", "height", "width"]
+    assert (mask.name, mask.shape) == ("mask", ["batch", "height", "width"])
+    assert probabilities.name == "probabilities"
+    for value in (image, probabilities):
+        sides = value.shape if layout == "nhwc" else [value.shape[axis] for axis in (0, 2, 3, 1)]
+        assert sides == ["batch", "height", "width", 3]
+    with pytest.raises(UserError, match=f"{out}: was exported as onnx, which another runtime runs"):
+        fcnjax.load(out)
 
 
 def test_error_of_a_script_is_one_line(tmp_path):

@@ -69,6 +69,45 @@ def test_one_file_equals_the_model_at_every_size(pair):
     jax.clear_caches()
 
 
+def run_openvino(model, image):
+    openvino = pytest.importorskip("openvino")
+    compiled = openvino.compile_model(openvino.Core().read_model(model.SerializeToString()), "CPU")
+    return compiled({"image": image})["out"]
+
+
+def run_onnxruntime(model, image):
+    return session_of(model).run(["out"], {"image": image})[0]
+
+
+def convolved(image):
+    """Return an image after layers that also run below the least size."""
+    image = convolve(jnp.pad(image, [(0, 0)] * 3 + [(0, 1)]), strides=(2, 2))
+    return {"out": resize_corners(image, 40, 50) - image.mean((1, 2), keepdims=True)}
+
+
+@pytest.mark.parametrize("run", [run_onnxruntime, run_openvino])
+@pytest.mark.parametrize("channels_first", [False, True])
+def test_layouts_are_equal_and_smaller_images_fail(run, channels_first):
+    least = {"height": 32, "width": 33}
+    traced = trace(convolved, image=symbolic_image(["height >= 32", "width >= 33"]))
+    unchecked = convert(traced, channels_first=channels_first)
+    converted = convert(traced, least, channels_first=channels_first)
+    onnx.checker.check_model(converted, full_check=True)
+    for shape in ((2, 32, 33), (1, 41, 65)):
+        image = np.random.default_rng(0).standard_normal((*shape, 3), np.float32)
+        expected = convolved(image)["out"]
+        if channels_first:
+            image, expected = (np.moveaxis(np.asarray(a), 3, 1) for a in (image, expected))
+        actual = run(converted, np.ascontiguousarray(image))
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+    for height, width in ((31, 64), (64, 32), (8, 8), (1, 1024)):
+        shape = (1, 3, height, width) if channels_first else (1, height, width, 3)
+        image = np.zeros(shape, np.float32)
+        run(unchecked, image)
+        with pytest.raises(Exception, match="image_least_height_32_width_33"):
+            run(converted, image)
+
+
 def test_model_is_valid_and_names_its_sizes():
     converted = convert(trace(lambda image: {"out": image.mean(3)}, image=symbolic_image()))
     onnx.checker.check_model(converted, full_check=True)

@@ -1,7 +1,7 @@
 """Conversion of a traced function to ONNX, primitive by primitive."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from fcnjax.export.onnx import elementwise, gather, linear, reductions, shapes
-from fcnjax.export.onnx.arrays import Array, Rule, constant, make, tensor
+from fcnjax.export.onnx.arrays import Array, Rule, constant, make, plain_order, tensor
 from fcnjax.export.onnx.graph import Graph
 
 RULES: dict[str, Rule] = {
@@ -67,24 +67,40 @@ def trace(fn: Callable[..., dict[str, jax.Array]], **inputs: jax.ShapeDtypeStruc
     return Traced(closed, inputs, sorted(outputs))
 
 
-def convert(traced: Traced) -> onnx.ModelProto:
+def convert(
+    traced: Traced, least: Mapping[str, int] | None = None, *, channels_first: bool = False
+) -> onnx.ModelProto:
     """Return the ONNX model of a traced function.
+
+    Args:
+        traced: The function.
+        least: The least value of symbolic sizes of the inputs. The model fails for smaller ones.
+        channels_first: Whether inputs and outputs of four axes, `[B, H, W, C]` in the function, are
+            `[B, C, H, W]` in the model.
 
     Raises:
         NotImplementedError: A primitive has no rule; contains its name.
     """
     closed, inputs, names = traced
-    graph, arrays = Graph(), []
+    graph, arrays, types = Graph(), [], {}
     for name, variable in zip(sorted(inputs), closed.jaxpr.invars, strict=True):
-        graph.define_sizes(name, variable.aval.shape)
-        arrays.append(make(variable.aval.shape, variable.aval.dtype, name))
-    outputs = _run(graph, closed.jaxpr, closed.consts, arrays)
-    described = {
-        name: (tensor(graph, array), array.dtype, array.shape)
-        for name, array in zip(names, outputs, strict=True)
-    }
-    types = {name: (np.dtype(like.dtype), like.shape) for name, like in inputs.items()}
-    return graph.model(types, described)
+        shape, dtype = variable.aval.shape, np.dtype(variable.aval.dtype)
+        order = _external_order(len(shape), channels_first)
+        sides = [shape[axis] for axis in order]
+        types[name] = dtype, sides
+        graph.define_sizes(name, sides)
+        arrays.append(make(shape, dtype, graph.check_sizes(name, sides, least or {}), order))
+    outputs = {}
+    for name, array in zip(names, _run(graph, closed.jaxpr, closed.consts, arrays), strict=True):
+        order = _external_order(array.ndim, channels_first)
+        sides = [array.shape[axis] for axis in order]
+        outputs[name] = tensor(graph, array, order), array.dtype, sides
+    return graph.model(types, outputs)
+
+
+def _external_order(ndim: int, channels_first: bool) -> tuple[int, ...]:
+    """Return the order of axes of an input or output of the model."""
+    return (0, 3, 1, 2) if channels_first and ndim == 4 else plain_order(ndim)
 
 
 def _run(graph: Graph, jaxpr: Any, consts: Sequence[Any], arrays: Sequence[Array]) -> list[Array]:

@@ -1,7 +1,7 @@
 """Builder of an ONNX graph: nodes, constants and symbolic sizes."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,28 @@ class Graph:
         for axis, size in enumerate(shape):
             if not isinstance(size, int) and str(size) not in self._symbols:
                 self._symbols[str(size)] = self.add("Shape", name, start=axis, end=axis + 1)
+
+    def check_sizes(self, name: str, shape: Sequence[Any], least: Mapping[str, int]) -> str:
+        """Return an input as a tensor that cannot be computed if a size is too small.
+
+        `Reshape` fails if the requested shape has more elements than the tensor.
+
+        Args:
+            name: The input.
+            shape: Its shape.
+            least: The least value of symbols in the shape.
+        """
+        if least.keys().isdisjoint(map(str, shape)):
+            return name
+        dims = [
+            self.add("Max", self.size(size), self.size(least[str(size)]))
+            if str(size) in least
+            else self.size(0)  # copies the axis
+            for size in shape
+        ]
+        # Runtimes name the node in the error.
+        label = "_".join([name, "least", *(f"{side}_{size}" for side, size in least.items())])
+        return self.add("Reshape", name, self.add("Concat", *dims, axis=0), name=label)
 
     def sizes(self, dims: Sequence[Any]) -> str:
         """Return an int64 vector of sizes, each a number or a symbolic expression."""
