@@ -15,6 +15,7 @@ from fcnjax.evaluation.evaluator import Evaluator, evaluate_predictor
 from fcnjax.evaluation.results import Results, write_results
 from fcnjax.evaluation.scored_images import ScoredImages, open_scored
 from fcnjax.inference import Request
+from fcnjax.inference.engines import XLA
 from fcnjax.inference.identity import find_model, is_published
 from fcnjax.inference.load_model import load_found
 from fcnjax.io.terminal import LogFn
@@ -68,6 +69,7 @@ def evaluate(
     log: LogFn = print,
     resize: str | None = None,
     class_map: str = "",
+    engine: str = XLA,
 ) -> Results:
     """Evaluate a model on the images that its run held out, as `fcnjax evaluate` does.
 
@@ -83,6 +85,7 @@ def evaluate(
         resize: The size at which the model sees images, as `fcnjax.load` takes it.
         class_map: Classes of the dataset in the model, as `car=vehicle,tree=ignore`, where their
             names differ.
+        engine: What computes, as `fcnjax.load` takes it. Other than `xla`, there is no loss.
 
     Returns:
         The results; `results.summary` is such as `{"mean_iou": 0.81, "dice/vessel": 0.8}`.
@@ -90,7 +93,8 @@ def evaluate(
     Raises:
         UserError: The model, the images or the options cannot be used.
     """
-    request = Request(((str(model), step),), dtype, outputs=("probabilities",), resize=resize)
+    models = ((str(model), step),)
+    request = Request(models, dtype, outputs=("probabilities",), resize=resize, engine=engine)
     options = EvaluationOptions(tuple(overrides), new_images, class_map)
     evaluation = evaluate_request(request, options, log=log)
     if out is not None and jax.process_index() == 0:

@@ -18,12 +18,14 @@ from fcnjax.config import channel_names
 from fcnjax.data.readers.decode import File
 from fcnjax.errors import UserError, unknown
 from fcnjax.export.program import ExportSource
+from fcnjax.inference.engine_cache import cache_path, read_program, write_program
 from fcnjax.inference.model import Model, Prediction
+from fcnjax.models import depends_on_image, input_size
 from fcnjax.runtime.packages import to_stderr
 
 XLA, AUTO = "xla", "auto"
-# Of the images `[B, H, W, C]` as stored, and the names of the outputs: returns these.
-Run = Callable[[np.ndarray, Sequence[str]], list[np.ndarray]]
+# Of the inputs of the program and the names of the outputs: returns these.
+Run = Callable[[dict[str, np.ndarray], Sequence[str]], list[np.ndarray]]
 # The largest difference of a probability, and share of pixels whose class differs, that a program
 # of float32 may have from XLA.
 PROBABILITY_TOLERANCE, MASK_TOLERANCE = 1e-3, 1e-3
@@ -44,12 +46,12 @@ def _load_openvino(program: bytes) -> Run:
         options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         return core.compile_model(chosen, "CPU", options).create_infer_request()
 
-    def run(images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+    def run(inputs: dict[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
         names = tuple(outputs)
         with lock:  # a request holds the tensors of one call
             if names not in compiled:
                 compiled[names] = compile_for(names)
-            results = compiled[names].infer({"image": images})
+            results = compiled[names].infer(inputs)
             return [results[i].copy() for i in range(len(names))]
 
     return run
@@ -61,7 +63,7 @@ def _load_onnxruntime(program: bytes) -> Run:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(program, options, providers=["CPUExecutionProvider"])
-    return lambda images, outputs: session.run(list(outputs), {"image": images})
+    return lambda inputs, outputs: session.run(list(outputs), inputs)
 
 
 # The first that is installed is that of `auto`.
@@ -124,19 +126,30 @@ def _start(model: Model, source: ExportSource, name: str) -> Model:
         )
     if model.pixel_type is None:
         raise UserError(f"--engine: {name} needs the pixel type, which the workdir lacks")
+    path = cache_path(source, name)
+    cached = read_program(path)
+    program, least_size = cached or _convert(source, name)
+    with _errors_of(name):
+        run = ENGINES[name](program)
+
+    def run_named(inputs: dict[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
+        with _errors_of(name):
+            return run(inputs, outputs)
+
+    engine = EngineModel(model, run_named, least_size)
+    if cached is None:
+        _check(model, engine, name)
+        write_program(path, program, least_size)
+    return engine
+
+
+def _convert(source: ExportSource, name: str) -> tuple[bytes, int]:
     from fcnjax.export.onnx.program import make_onnx
 
     with _errors_of(name):
-        program, least_size = make_onnx(source)
-        run = ENGINES[name](program.SerializeToString())
-
-    def run_named(images: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
-        with _errors_of(name):
-            return run(images, outputs)
-
-    engine = EngineModel(model, run_named, least_size)
-    _check(model, engine, name)
-    return engine
+        takes_seen_size = depends_on_image(source.config.eval.resize)
+        program, least_size = make_onnx(source, takes_seen_size=takes_seen_size)
+        return program.SerializeToString(), least_size
 
 
 @contextlib.contextmanager
@@ -157,6 +170,11 @@ def _check(model: Model, engine: "EngineModel", name: str) -> None:
     image = np.random.default_rng(0).random(shape, np.float32)
     if model.pixel_type != "float32":
         image = (image * np.iinfo(model.pixel_type).max).astype(model.pixel_type)
+    if not engine._takes(image):
+        raise UserError(
+            f"--engine: {name} needs images that the model sees at {engine._least_size} pixels or "
+            "more a side; valid: a larger --resize, or xla"
+        )
     expected, actual = model(image), engine(image)
     difference = np.abs(expected.probabilities - actual.probabilities).max()
     differing = np.mean(expected.mask != actual.mask)
@@ -176,7 +194,7 @@ class EngineModel(Model):
         Args:
             model: The model.
             run: Runs its predict step.
-            least_size: The least height and width that `run` takes.
+            least_size: The least height and width at which the program sees images.
         """
         vars(self).update(vars(model))
         self._run, self._least_size = run, least_size
@@ -201,13 +219,28 @@ class EngineModel(Model):
         if not self._takes(images[0]):
             return super().batch(images, probabilities=probabilities)
         outputs = ("mask", "probabilities") if probabilities else ("mask",)
-        results = self._run(np.stack(images), outputs)
+        results = self._run(self._inputs(np.stack(images)), outputs)
         masks = results[0].astype(self.mask_dtype)
         scores = results[1] if probabilities else [None] * len(images)
         return [Prediction(*pair) for pair in zip(masks, scores, strict=True)]
 
     def _takes(self, image: np.ndarray) -> bool:
-        return str(image.dtype) == self.pixel_type and min(image.shape[:2]) >= self._least_size
+        return (
+            str(image.dtype) == self.pixel_type and min(self._seen_size(image)) >= self._least_size
+        )
+
+    def _seen_size(self, image: np.ndarray) -> tuple[int, int]:
+        resize = self.config.eval.resize
+        size = image.shape[:2]
+        return input_size(size, resize) if depends_on_image(resize) else size
+
+    def _inputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the inputs of the program for images `[B, H, W, C]`, as `make_onnx` has them."""
+        resize, inputs = self.config.eval.resize, {"image": images}
+        if depends_on_image(resize):
+            size = self._seen_size(images[0])
+            inputs["seen"] = np.zeros([side // resize.multiple for side in size], np.uint8)
+        return inputs
 
     def compile(self, images: Sequence[np.ndarray], *, probabilities: bool) -> Model:
         """Return the model itself, which takes images of any size."""
@@ -230,6 +263,6 @@ class EngineModel(Model):
             return super().probabilities(image, extent, key)
         padded = np.zeros((*image.shape[:3], len(self.class_names)), np.float32)
         for result, row in zip(padded, rows, strict=True):
-            (scores,) = self._run(row[None], ("probabilities",))
+            (scores,) = self._run(self._inputs(row[None]), ("probabilities",))
             result[: row.shape[0], : row.shape[1]] = scores[0]
         return jax.numpy.asarray(padded)

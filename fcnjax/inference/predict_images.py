@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fcnjax.inference.dispatch import predict_files
+from fcnjax.inference.engines import XLA
 from fcnjax.inference.inputs.arguments import find_inputs
 from fcnjax.inference.inputs.listing import list_by_stem
 from fcnjax.inference.items import ItemResult
@@ -21,6 +22,7 @@ def predict(
     outputs: tuple[str, ...] = ("mask", "overlay"),
     tta: tuple[str, ...] = (),
     resize: str | None = None,
+    engine: str = XLA,
 ) -> list[ItemResult]:
     """Predict image files and write their masks, as `fcnjax predict` does.
 
@@ -35,6 +37,7 @@ def predict(
         outputs: What to write for each image, as of `fcnjax predict --outputs`.
         tta: Test-time augmentation: `hflip`, `vflip`, `rot90`.
         resize: The size at which the model sees images, as `fcnjax.load` takes it.
+        engine: What computes, as `fcnjax.load` takes it.
 
     Returns:
         The result of each image; its `error` is None unless the image could not be predicted.
@@ -44,7 +47,9 @@ def predict(
             cannot be written.
     """
     models = tuple((str(each), step) for each in _several(model))
-    request = Request(models, dtype, outputs=tuple(outputs), tta=tuple(tta), resize=resize)
+    request = Request(
+        models, dtype, outputs=tuple(outputs), tta=tuple(tta), resize=resize, engine=engine
+    )
     listing = list_by_stem(find_inputs(map(str, _several(images)), str(out)))
     predictor = request.load()
     return list(

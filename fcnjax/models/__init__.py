@@ -4,7 +4,14 @@ from fcnjax.models.build import DTYPES, build_model
 from fcnjax.models.decoders.table import DECODERS
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.fold_batch_norm import make_fold_fn
-from fcnjax.models.input_size import check_resize, resize_input, resize_map, set_input_size
+from fcnjax.models.input_size import (
+    check_resize,
+    depends_on_image,
+    input_size,
+    resize_input,
+    resize_map,
+    set_input_size,
+)
 from fcnjax.models.layers import (
     FeatureMap,
     Platform,
@@ -28,6 +35,8 @@ __all__ = [
     "build_model",
     "check_resize",
     "compile_for",
+    "depends_on_image",
+    "input_size",
     "make_fold_fn",
     "resize_input",
     "resize_map",

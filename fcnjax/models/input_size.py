@@ -51,6 +51,11 @@ def input_size(size: Size, resize: ConfigDict) -> Size:
     return tuple(max(rounded(side / multiple), 1) * multiple for side in new)
 
 
+def depends_on_image(resize: ConfigDict) -> bool:
+    """Return whether the size at which a model sees an image depends on that of the image."""
+    return resize.rule not in ("", "stretch")
+
+
 def _stretch(size: Size, target: Sequence[int]) -> Size:
     return target[0], target[-1]
 
