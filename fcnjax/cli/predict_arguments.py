@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 from fcnjax.cli.parsers import add_model, add_resize, add_step, parse_step
 from fcnjax.errors import UserError
 from fcnjax.inference.outputs.image_outputs import OUTPUTS
-from fcnjax.inference.outputs.vectors import DRIVERS
-from fcnjax.inference.tiling.blend import BLENDS
 from fcnjax.inference.tiling.options import (
+    BLEND_NAMES,
     DEFAULT_TILE,
+    DRIVERS,
     MAX_WHOLE_PIXELS,
     TilingOptions,
     parse_tile,
@@ -152,7 +152,7 @@ def add_tile_arguments(parser: argparse.ArgumentParser) -> None:
         help="overlap in pixels (from the model's receptive field)",
     )
     group.add_argument(
-        "--blend", metavar="|".join(BLENDS), help=f"weights of tiles ({next(iter(BLENDS))})"
+        "--blend", metavar="|".join(BLEND_NAMES), help=f"weights of tiles ({BLEND_NAMES[0]})"
     )
     group.add_argument(
         "--vectors", metavar="|".join(DRIVERS), help="also write the mask of a raster as polygons"

@@ -4,7 +4,6 @@ import os
 import sys
 
 from fcnjax.cli.parsers import add_host_arguments, make_parser
-from fcnjax.config import load_config
 from fcnjax.errors import UserError
 
 
@@ -33,6 +32,8 @@ def main(argv: list[str]) -> int:
     for word in overrides:
         if not word.startswith("--config."):
             raise UserError(f"fcnjax train: unknown argument {word!r}; see fcnjax train --help")
+    from fcnjax.config import load_config
+
     config = load_config(args.config, overrides)
     if config.train.deterministic:
         # JAX reads this when its backend starts, which happens later.

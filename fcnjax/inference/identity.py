@@ -13,8 +13,7 @@ from fcnjax.models import DTYPES, set_input_size
 from fcnjax.models.pretrained.model_folder import CONFIG_FILE, MODEL_FILE, read_config_file
 from fcnjax.models.pretrained.sources import fetch_hub_model
 from fcnjax.published import Published, find_published, is_external
-from fcnjax.training.checkpoint import FOLDER, Checkpoints
-from fcnjax.training.checkpoint_manifest import MANIFEST
+from fcnjax.training.checkpoint_manifest import FOLDER, MANIFEST
 from fcnjax.training.workdir import load_saved_config, without_machine_keys
 
 EXPORT_VERSION = 1
@@ -151,6 +150,8 @@ def identify_weights(
     """
     folder, config, file, _ = find_model(model, dtype, resize)
     if file is None:
+        from fcnjax.training.checkpoint import Checkpoints
+
         checkpoints = Checkpoints(folder, best_metric=config.eval.best_metric, read_only=True)
         try:
             step = checkpoints.find(step)

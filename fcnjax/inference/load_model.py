@@ -16,10 +16,7 @@ from fcnjax.inference.model import Model
 from fcnjax.models import build_model, make_fold_fn
 from fcnjax.models.pretrained.model_folder import read_variables
 from fcnjax.optim import has_average
-from fcnjax.published import read_published
-from fcnjax.published.catalogue import licence_note
 from fcnjax.runtime.packages import to_stderr
-from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.state import init_variables
 from fcnjax.training.step import make_predict_step
 
@@ -75,6 +72,10 @@ def load_found(
     if published:
         if step not in ("best", "latest"):
             raise UserError(f"{workdir}: has no steps; valid: best")
+        # Imported here, since the models of fcnjax itself do not need them.
+        from fcnjax.published import read_published
+        from fcnjax.published.catalogue import licence_note
+
         if note := licence_note(str(workdir)):
             to_stderr(note)
         _, module, variables = read_published(published, to_stderr, config.model.dtype)
@@ -107,6 +108,9 @@ def _restore(
     step: str | int,
     sharding: jax.sharding.Sharding,
 ) -> tuple[dict[str, Any], int]:
+    # A published model is loaded without Orbax, whose import takes long.
+    from fcnjax.training.checkpoint import Checkpoints
+
     shapes = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         jax.eval_shape(lambda: init_variables(model, config)),

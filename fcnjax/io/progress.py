@@ -1,20 +1,14 @@
-"""Progress bars, and lines of progress where standard output is not a terminal."""
+"""Progress bars, and lines of progress where standard output is not a terminal.
+
+Rich is imported where a bar is made, since most commands show none.
+"""
 
 import time
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import rich.progress
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 T = TypeVar("T")
 LINE_INTERVAL_S = 30
@@ -37,14 +31,20 @@ def track(
         show: Whether to show the bar.
         to_stderr: Show it on standard error, and remove it at the end.
     """
+    if not show:
+        return items
+    from rich import progress
+    from rich.console import Console
+
     console = Console(stderr=to_stderr)
-    return rich.progress.track(
-        items, description, total, console=console, transient=to_stderr, disable=not show
-    )
+    return progress.track(items, description, total, console=console, transient=to_stderr)
 
 
-def download_bar() -> Progress:
+def download_bar() -> "Progress":
     """Return a bar for bytes, shown if standard error is a terminal."""
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+
     console = Console(stderr=True)
     columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -61,16 +61,19 @@ class ProgressBar:
     """
 
     def __init__(self, total: int, done: int = 0, unit: str = "images", bar: bool = True):
+        from rich import progress
+        from rich.console import Console
+
         self._unit = unit
         self._total, self._done_before, self._done, self._failed = total, done, done, 0
         self._start = self._last_line = time.monotonic()
         console = Console()
-        self._bar = Progress(
-            TextColumn("predict"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeRemainingColumn(),
+        self._bar = progress.Progress(
+            progress.TextColumn("predict"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[note]}"),
+            progress.TimeRemainingColumn(),
             console=console,
             disable=not (bar and console.is_terminal),
         )

@@ -1,26 +1,26 @@
 """Published models of other libraries, and the kinds of them."""
 
-import functools
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fcnjax.errors import UserError, choose
 from fcnjax.models.pretrained.model_folder import read_config_file
 from fcnjax.models.pretrained.sources.torchvision import SCHEME, fetch_torchvision
 from fcnjax.models.pretrained.sources.weights import check_has_config
-from fcnjax.published.description import Description
-from fcnjax.published.smp import describe_smp
-from fcnjax.published.torchvision import SEGMENTERS, describe_torchvision
-from fcnjax.published.transformers import describe_transformers
 from fcnjax.published.weights import find_weights
 from fcnjax.runtime.packages import to_stderr
 
+if TYPE_CHECKING:
+    from fcnjax.published.description import Description
+
 Log = Callable[[str], None]
-# The layouts of folders, by a key that only their `config.json` has.
-LAYOUTS: Mapping[str, Callable[[Path, Any, Log], Description]] = {
-    "model_type": describe_transformers,
-    "_model_class": describe_smp,
+# The modules and functions that describe folders, by a key that only their `config.json` has. They
+# are imported on first use, since the models of fcnjax itself do not need them.
+LAYOUTS: Mapping[str, tuple[str, str]] = {
+    "model_type": ("fcnjax.published.transformers", "describe_transformers"),
+    "_model_class": ("fcnjax.published.smp", "describe_smp"),
 }
 
 
@@ -36,7 +36,7 @@ class Published(NamedTuple):
 
     folder: Path
     file: Path
-    describe: Callable[[Log], Description]
+    describe: Callable[[Log], "Description"]
 
 
 def is_external(source: str | Path) -> bool:
@@ -65,24 +65,30 @@ def find_published(source: str | Path) -> Published | None:
         if folder.is_dir():
             check_has_config((file.name for file in folder.iterdir()), str(folder))
         return None
-    describe, content = layout
-    return Published(folder, find_weights(folder), functools.partial(describe, folder, content))
+    (module, name), content = layout
+
+    def describe(log: Log) -> "Description":
+        return getattr(importlib.import_module(module), name)(folder, content, log)
+
+    return Published(folder, find_weights(folder), describe)
 
 
-def _read_layout(folder: Path) -> tuple[Callable[..., Description], Any] | None:
-    """Return the function that describes a folder, and its config; None for other folders."""
+def _read_layout(folder: Path) -> tuple[tuple[str, str], Any] | None:
+    """Return the row of `LAYOUTS` of a folder, and its config; None for other folders."""
     try:
         content = read_config_file(folder)
     except UserError:
         return None
     if isinstance(content, dict):
-        for key, describe in LAYOUTS.items():
+        for key, row in LAYOUTS.items():
             if isinstance(content.get(key), str):
-                return describe, content
+                return row, content
     return None
 
 
 def _find_torchvision(source: str) -> Published:
+    from fcnjax.published.torchvision import SEGMENTERS, describe_torchvision
+
     name = source.removeprefix(SCHEME).partition("/")[0]
     choose(dict.fromkeys(SEGMENTERS), name, f"{SCHEME} as a segmentation model")
     file = fetch_torchvision(source, to_stderr).path

@@ -18,6 +18,7 @@ from typing import Any
 from fcnjax.io.atomic_files import cache_dir
 
 MAX_BYTES = 4 * 2**30  # of compiled programs; the least recently used are removed
+MIN_COMPILE_S = 0.1  # of programs that are kept; JAX's second leaves out those of a small model
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _NO_ENTRY = str(2**62)  # bytes; no program is as large
 
@@ -25,7 +26,8 @@ _NO_ENTRY = str(2**62)  # bytes; no program is as large
 def prepare_compile_cache(environ: MutableMapping[str, str]) -> None:
     """Make JAX keep compiled programs in the user's cache folder.
 
-    Settings of the user take precedence; no limit is set for a folder that the user chose.
+    Settings of the user take precedence. For a folder that the user chose, neither a limit nor the
+    least time of compilation is set.
 
     Args:
         environ: The environment variables, which JAX reads when it is imported.
@@ -33,6 +35,7 @@ def prepare_compile_cache(environ: MutableMapping[str, str]) -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in environ:
         environ["JAX_COMPILATION_CACHE_DIR"] = str(cache_dir() / "compiled")
         environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(MAX_BYTES))
+        environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(MIN_COMPILE_S))
     folder = environ["JAX_COMPILATION_CACHE_DIR"]
     if not folder or "://" in folder:
         return

@@ -13,7 +13,7 @@ from fcnjax.data.readers.decode import Encoded, read_image, read_image_header
 from fcnjax.data.readers.limits import BYTES_PER_PIXEL, TooLarge, refuse_large
 from fcnjax.errors import UserError
 from fcnjax.inference import Model, Prediction
-from fcnjax.inference.outputs.image_outputs import mask_image
+from fcnjax.inference.outputs.image_writers import mask_image
 from fcnjax.io.pictures import background_class, overlay
 from fcnjax.serving.http.refusal import Refused
 

@@ -27,6 +27,7 @@ from fcnjax.metrics import lower_is_better
 from fcnjax.parallel.processes import broadcast_from_primary
 from fcnjax.runtime.save_warnings import suppress_save_warnings
 from fcnjax.training.checkpoint_manifest import (
+    FOLDER,
     Manifest,
     find_damage,
     parse_step_folder,
@@ -35,7 +36,6 @@ from fcnjax.training.checkpoint_manifest import (
 )
 from fcnjax.training.state import TrainState
 
-FOLDER = "checkpoints"
 DAMAGED_FOLDER = "damaged_checkpoints"
 
 
@@ -76,6 +76,11 @@ class Checkpoints:
         It lists the steps when it is created: at the first save, after damaged checkpoints were
         moved aside.
         """
+        if jax.process_count() == 1:
+            # By default Orbax divides each array among the devices that hold a copy of it, and
+            # compiles a program for each shape to do so. One process writes all of them anyway.
+            handler = ocp.type_handlers.ArrayHandler(use_replica_parallel=False)
+            ocp.type_handlers.register_type_handler(jax.Array, handler, override=True)
         return ocp.CheckpointManager(
             self.folder,
             # No max_to_keep: old checkpoints are deleted only after the new manifest is written.

@@ -17,6 +17,7 @@ from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import sha256, write_json
 from fcnjax.io.json_files import read_json
 
+FOLDER = "checkpoints"  # of a workdir
 MANIFEST = "manifest.json"
 HASH_KEY = "sha256"  # the hash of the manifest's other keys
 MAX_STEP = 2**31 - 1  # the step of a state is an int32

@@ -11,6 +11,8 @@ import fcnjax
 from fcnjax import cli
 
 HEAVY = {"flax", "grain", "jax", "optax", "orbax", "rich", "scipy", "tensorflow", "torch"}
+# What the help of the commands that are used most does not wait for either.
+SLOW = {"PIL", "absl", "cv2", "ml_collections", "numpy", "yaml"}
 
 
 def test_help_names_every_command(capsys):
@@ -74,16 +76,20 @@ def test_import_is_fast_and_loads_no_heavy_package():
 
 
 def test_help_and_tables_load_no_heavy_package():
-    words = [["--help"], ["--version"], ["config", "optim.lr"], ["models", "list"]]
+    words = [["--help"], ["--version"], ["models", "list"]]
+    words += [[name, "--help"] for name in ("train", "predict", "serve", "publish", "report")]
+    quick = len(words)
+    words.append(["config", "optim.lr"])
     for name, (module, _) in cli.COMMANDS.items():
         words.append([name, "--help"])
         subcommands = getattr(importlib.import_module(module), "COMMANDS", ())
         words += [[name, subcommand, "--help"] for subcommand in subcommands]
     code = (
         "import sys; from fcnjax import cli\n"
-        f"for words in {words}:\n"
+        f"for index, words in enumerate({words}):\n"
         "    assert cli.main(words) == 0, words\n"
-        f"    assert not {HEAVY} & set(sys.modules), (words, {HEAVY} & set(sys.modules))\n"
+        f"    refused = {HEAVY} | ({SLOW} if index < {quick} else set())\n"
+        "    assert not refused & set(sys.modules), (words, refused & set(sys.modules))\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
@@ -98,6 +104,7 @@ def test_second_start_compiles_nothing(tmp_path, shapes, tiny_options):
     cache = tmp_path / "cache"
     environment = {**os.environ, "FCNJAX_CACHE": str(cache)}
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    environment["JAX_NUM_CPU_DEVICES"] = "2"
     del environment["JAX_COMPILATION_CACHE_DIR"]
     short = ["--config.train.steps=2", "--config.optim.warmup_steps=0"]
     cached = []
@@ -110,5 +117,32 @@ def test_second_start_compiles_nothing(tmp_path, shapes, tiny_options):
             capture_output=True,
         )
         cached.append({path.name for path in (cache / "compiled").glob("*-cache")})
-    assert any("train_step" in name for name in cached[0])
+    # The initialization has two programs. The checkpoint of two devices needs none.
+    names = {name.rpartition("-")[0].rpartition("-")[0] for name in cached[0]}
+    assert names == {"jit__lambda", "jit_schedule", "jit_train_step", "jit_eval_step"}
     assert cached[1] == cached[0]
+
+
+def test_first_mask_compiles_one_program_and_imports_nothing_in_vain(copy_of_run, shapes, tmp_path):
+    run, published = copy_of_run(), tmp_path / "published"
+    assert cli.main(["publish", f"--model={run}", f"--out={published}"]) == 0
+    image = next((shapes / "images").iterdir())
+    vain = {"grain", "pandas", "rich.progress", "tensorboardX", "tensorflow", "torch"}
+    vain |= {"fcnjax.published.transformers", "fcnjax.training.loop"}
+    for model, refused in ((run, vain), (published, vain | {"orbax"})):
+        argv = ["predict", str(image), f"--model={model}", f"--out={tmp_path / 'out'}"]
+        code = (
+            f"import sys; from fcnjax import cli; assert cli.main({argv}) == 0\n"
+            f"assert not {refused} & set(sys.modules), {refused} & set(sys.modules)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "JAX_LOG_COMPILES": "1"},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-1000:]
+        lines = done.stderr.splitlines()
+        compiled = [line for line in lines if "Finished XLA compilation of" in line]
+        assert len(compiled) == 1, compiled

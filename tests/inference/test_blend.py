@@ -5,6 +5,7 @@ import pytest
 
 from fcnjax.errors import UserError
 from fcnjax.inference.tiling.blend import BLENDS, RowBlender, axis_weights, disagreement, plan_axis
+from fcnjax.inference.tiling.options import BLEND_NAMES
 
 
 def test_axis_by_hand():
@@ -35,6 +36,10 @@ def test_linear_weights_by_hand():
     first, last = axis_weights(plan_axis(8, 6, 4, 1, margin=1), "linear")
     np.testing.assert_allclose(first, [1, 1, 1, 0.75, 0.25, 0])
     np.testing.assert_allclose(last, [0, 0.25, 0.75, 1, 1, 1])
+
+
+def test_every_blend_can_be_requested():
+    assert tuple(BLENDS) == BLEND_NAMES
 
 
 def test_gaussian_weights_by_hand():

@@ -130,7 +130,7 @@ def test_fatal_errors_are_returned(workdir, photos, tmp_path, monkeypatch):
     def no_space(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fcnjax.inference.outputs.image_outputs.overlay", no_space)
+    monkeypatch.setattr("fcnjax.inference.outputs.image_writers.overlay", no_space)
     bad = PredictionWorker(job(workdir, tmp_path / "out"))(table(photos))
     assert bad["fatal"][0].endswith("_overlay.png: cannot be written: No space left on device")
     assert not RecordIndex(tmp_path / "out", 6).recorded.any()

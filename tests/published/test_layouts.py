@@ -21,7 +21,7 @@ from fcnjax.models import build_model
 from fcnjax.models.pretrained.names import torch_shape
 from fcnjax.models.pretrained.sources import Weights
 from fcnjax.published import find_published, kinds
-from fcnjax.published.torchvision import SEGMENTERS
+from fcnjax.published.torchvision import SEGMENTERS, describe_torchvision
 from fcnjax.training.initial_model import with_initial_model
 from fcnjax.training.initialize import initial_variables
 from fcnjax.training.state import init_variables
@@ -205,7 +205,7 @@ def test_encoder_that_is_set_is_kept(tmp_path):
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_every_variable_of_a_segmenter_of_torchvision_has_a_name(name, monkeypatch):
     monkeypatch.setattr(kinds, "fetch_torchvision", lambda source, log: Weights(source, source))
-    description = kinds.describe_torchvision(name)
+    description = describe_torchvision(name)
     tensors = drawn_tensors(description)
     assert not any(tensor.startswith("aux_classifier.") for tensor in tensors)
     assert {tensor.partition(".")[0] for tensor in tensors} == {"backbone", "classifier"}

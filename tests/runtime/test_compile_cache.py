@@ -38,6 +38,7 @@ def test_users_folder_has_the_users_limit(tmp_path, monkeypatch):
     prepare_compile_cache(environ)
     assert environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "compiled")
     assert int(environ["JAX_COMPILATION_CACHE_MAX_SIZE"]) == 4 * 2**30
+    assert float(environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]) == 0.1
     environ = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "shared")}
     prepare_compile_cache(environ)
     assert environ == {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "shared")}

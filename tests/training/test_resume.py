@@ -30,7 +30,7 @@ def start(root, workdir, options):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "FCNJAX_CACHE": str(root.parent / "cache")},
+        env={**os.environ, "FCNJAX_CACHE": str(root.parent / "cache")},
         start_new_session=True,
     )
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
-from rich.progress import Progress
 
 from fcnjax.config import Scope, flatten, keys_with
 from fcnjax.data.loading import tiles
@@ -183,9 +182,11 @@ def build_cache(
     Raises:
         UserError: An example cannot be read, or a file cannot be written.
     """
-    read = functools.partial(_read_or_error, source) if skip else source.__getitem__
     if (folder / INDEX).is_file() and not verify:
         return ShardCache(folder)
+    from rich.progress import Progress  # not imported where nothing is decoded
+
+    read = functools.partial(_read_or_error, source) if skip else source.__getitem__
     with locked(folder):
         folder.mkdir(exist_ok=True)
         starts = range(0, len(source), PER_SHARD)

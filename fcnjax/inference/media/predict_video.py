@@ -15,7 +15,8 @@ from fcnjax.inference.media.video_reader import Frame, VideoReader
 from fcnjax.inference.media.video_writer import VideoWriter
 from fcnjax.inference.model import Model, Prediction
 from fcnjax.inference.outputs.coco import coco_file
-from fcnjax.inference.outputs.image_outputs import OUTPUTS, SCORES, to_uint16
+from fcnjax.inference.outputs.image_outputs import OUTPUTS
+from fcnjax.inference.outputs.image_writers import SCORES, to_uint16
 from fcnjax.inference.request import Predictor
 from fcnjax.io.atomic_files import atomic
 from fcnjax.io.pictures import overlay

@@ -15,7 +15,8 @@ from fcnjax.inference.items import InputItem, Written
 from fcnjax.inference.media.batches import predict_in_batches
 from fcnjax.inference.model import Prediction
 from fcnjax.inference.outputs.coco import coco_file
-from fcnjax.inference.outputs.image_outputs import OUTPUTS, SCORES
+from fcnjax.inference.outputs.image_outputs import OUTPUTS
+from fcnjax.inference.outputs.image_writers import SCORES
 from fcnjax.inference.request import Predictor
 from fcnjax.io.atomic_files import atomic
 from fcnjax.io.progress import ProgressBar

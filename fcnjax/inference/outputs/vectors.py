@@ -1,35 +1,14 @@
 """The mask of a raster as polygons, in a GeoJSON file or a GeoPackage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from fcnjax.errors import UserError
+from fcnjax.inference.tiling.options import DRIVERS
 from fcnjax.io.atomic_files import atomic
-
-# GDAL's name of the format and its options, by suffix. RFC 7946 requires GeoJSON in longitude and
-# latitude of WGS 84; GDAL transforms the coordinates.
-DRIVERS: Mapping[str, tuple[str, Mapping[str, str]]] = MappingProxyType(
-    {
-        "geojson": ("GeoJSON", MappingProxyType({"RFC7946": "YES"})),
-        "gpkg": ("GPKG", MappingProxyType({})),
-    }
-)
-
-
-def require_vectors() -> None:
-    """Raise UserError unless the packages that make polygons are installed."""
-    try:
-        import pyogrio  # noqa: F401
-        import rasterio  # noqa: F401
-        import shapely  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            "--vectors: needs rasterio, shapely and pyogrio: pip install 'fcnjax[geo]'"
-        ) from error
 
 
 def write_vectors(mask: Path, path: Path, class_names: Sequence[str], simplify: float) -> None:

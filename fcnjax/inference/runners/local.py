@@ -12,7 +12,7 @@ from fcnjax.inference.errors import errors_named, is_out_of_memory, out_of_memor
 from fcnjax.inference.inputs.fetch import as_file
 from fcnjax.inference.items import InputItem, ItemResult, failed
 from fcnjax.inference.model import Prediction
-from fcnjax.inference.outputs.image_outputs import PredictedImage, write_outputs
+from fcnjax.inference.outputs.image_writers import PredictedImage, write_outputs
 from fcnjax.inference.request import Predictor
 from fcnjax.io.prefetch import prefetch
 

@@ -17,7 +17,7 @@ from fcnjax.inference.inputs.raster_windows import ImageWindows, RasterReadError
 from fcnjax.inference.items import InputItem, Written
 from fcnjax.inference.model import Prediction
 from fcnjax.inference.outputs.geotiff import RasterFormat, limit_gdal_cache, write_raster
-from fcnjax.inference.outputs.image_outputs import PredictedImage, write_outputs
+from fcnjax.inference.outputs.image_writers import PredictedImage, write_outputs
 from fcnjax.inference.outputs.row_store import Layer, RowStore, open_row_store
 from fcnjax.inference.outputs.vectors import write_vectors
 from fcnjax.inference.request import Predictor

@@ -71,7 +71,7 @@ def _max_of_slices(data: jax.Array, axis: int, kernel: int, stride: int, out: in
 def max_pool_blocks(data: jax.Array, side: int) -> jax.Array:
     """Return the maximum of each block of `side * side` pixels.
 
-    The gradient compares the input with the result, both of which a model keeps anyway; automatic
+    The gradient compares the pixels of the input, which a model keeps anyway; automatic
     differentiation would save masks too. Of equal values the first gets the gradient, as in torch.
 
     Args:
@@ -89,16 +89,12 @@ def block_maximum(data: jax.Array, side: int) -> jax.Array:
 
 
 def _max_pool_blocks_forward(data, side):
-    maximum = max_pool_blocks(data, side)
-    return maximum, (data, maximum)
+    return max_pool_blocks(data, side), data
 
 
-def _max_pool_blocks_backward(side, residuals, grad):
-    data, maximum = residuals
-    grads = [
-        jnp.where(is_first, grad, 0)
-        for is_first in first_argmax(space_to_depth(data, side), maximum)
-    ]
+def _max_pool_blocks_backward(side, data, grad):
+    masks = first_argmax(space_to_depth(data, side))
+    grads = [jnp.where(is_first, grad, 0) for is_first in masks]
     return (depth_to_space(grads, side),)
 
 
@@ -217,8 +213,7 @@ def unpool_like(x: FeatureMap, before: FeatureMap) -> FeatureMap:
     for axis in (1, 2):
         windows = _pad_or_crop_end(windows, axis, 2 * x.size[axis - 1], -jnp.inf)
     pixels = space_to_depth(windows, 2)
-    maximum = functools.reduce(jnp.maximum, pixels)
-    unpooled = [jnp.where(is_first, values, 0) for is_first in first_argmax(pixels, maximum)]
+    unpooled = [jnp.where(is_first, values, 0) for is_first in first_argmax(pixels)]
     data = depth_to_space(unpooled, 2)
     for axis in (1, 2):
         data = _pad_or_crop_end(data, axis, before.size[axis - 1], 0)

@@ -75,10 +75,15 @@ def depth_to_space(pixels: Sequence[jax.Array], side: int) -> jax.Array:
     return jnp.stack(rows, 2).reshape(batch, height * side, width * side, channels)
 
 
-def first_argmax(pixels: Sequence[jax.Array], maximum: jax.Array) -> Iterator[jax.Array]:
-    """Yield, for each pixel position, a mask of where it is the block's first maximum."""
-    taken = jnp.zeros(maximum.shape, bool)
-    for pixel in pixels:
-        is_first = (pixel == maximum) & ~taken
-        yield is_first
-        taken |= is_first
+def first_argmax(pixels: Sequence[jax.Array]) -> Iterator[jax.Array]:
+    """Yield, for each pixel position, a mask of where it is the block's first maximum.
+
+    Exactly one position of a block is. Equality with the maximum would not ensure that: XLA may
+    compute the pixels again for each comparison, and round them differently.
+    """
+    best, index = pixels[0], jnp.zeros(pixels[0].shape, jnp.int32)
+    for position, pixel in enumerate(pixels[1:], start=1):
+        index = jnp.where(pixel > best, position, index)
+        best = jnp.maximum(best, pixel)
+    for position in range(len(pixels)):
+        yield index == position
