@@ -9,11 +9,11 @@ import pytest
 
 from fcnjax import cli
 from fcnjax.config import default_config
-from fcnjax.models import build_model
+from fcnjax.models import Platform, build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import make_mesh
+from fcnjax.training import step as steps
 from fcnjax.training.state import init_state, init_variables
-from fcnjax.training.step import make_train_step
 
 RESNET = {"encoder": "resnet50", "aux_head": True, "output_stride": 8}
 # config.model; its convolutions by (stride, spread of the input, dilation), but for the plain ones;
@@ -35,8 +35,13 @@ STEPS = {
 
 @pytest.fixture(scope="module", params=STEPS)
 def step(request):
-    """Return the lowered step of a benchmark's model, and its expected figures."""
+    """Return the step of a benchmark's model as traced for a GPU, and its expected figures."""
     model_keys, *expected = STEPS[request.param]
+    return lower(model_keys, "gpu"), expected
+
+
+def lower(model_keys, platform):
+    """Return the lowered training step of a model for two images of 128x128."""
     config = default_config()
     config.data.class_names = tuple(map(str, range(21)))
     config.augment.crop = (128, 128)
@@ -50,9 +55,10 @@ def step(request):
         "bounds": jax.ShapeDtypeStruct((2, 4), jnp.int32),
         "valid": jax.ShapeDtypeStruct((2,), bool),
     }
-    return make_train_step(model, optimizer, config, make_mesh(config)).lower(
-        state, batch
-    ), expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "mesh_platform", lambda mesh: Platform(platform))
+        step = steps.make_train_step(model, optimizer, config, make_mesh(config))
+        return step.lower(state, batch)
 
 
 def test_step_has_no_operation_that_xla_lowers_badly(step):
@@ -68,6 +74,17 @@ def test_step_has_no_operation_that_xla_lowers_badly(step):
         windows[tuple(int(re.search(rf"{name} = \[(\d+)", window)[1]) for name in names)] += 1
     assert sum(windows.values()) == operations["convolution"]
     assert {window: count for window, count in windows.items() if max(window) > 1} == convolutions
+
+
+def test_large_gradients_of_kernels_are_products_on_a_cpu():
+    model_keys, *_ = STEPS["unet"]
+    counts = [
+        lower(model_keys, platform).as_text().count("stablehlo.convolution")
+        for platform in ("gpu", "cpu")
+    ]
+    # Two of 128x128, two of 64x64 and two of 32x32 in the encoder, and as many in the decoder; and
+    # the 1x1 convolution of the head with both gradients.
+    assert counts[0] - counts[1] == 12 + 3
 
 
 def test_operations_and_bytes_have_not_grown(step):
