@@ -22,7 +22,7 @@ def parse(parser: argparse.ArgumentParser, forms: Mapping[str, str]) -> argparse
     parser.add_argument("--size", help="image size as HEIGHTxWIDTH")
     parser.add_argument("--batch", type=int, help="batch size")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"))
-    parser.add_argument("--torch", help=f"modes of torch: {forms['cuda']}")
+    parser.add_argument("--torch", help=f"modes of torch, or none: {forms['cuda']}")
     parser.add_argument("--chunks", type=int, default=6, help="number of timed chunks (6)")
     parser.add_argument("--peak-tflops", type=float, help="peak of the device, for its utilization")
     parser.add_argument("--out", help="write the results to this JSON file")
@@ -40,7 +40,8 @@ def parse(parser: argparse.ArgumentParser, forms: Mapping[str, str]) -> argparse
     args.size = tuple(map(int, (args.size or ("128x128" if cpu else "512x512")).split("x")))
     args.batch = args.batch or (8 if cpu else 16)
     args.dtype = args.dtype or ("float32" if cpu else "bfloat16")
-    args.torch = (args.torch or forms[args.device]).split(",")
+    modes = args.torch or forms[args.device]
+    args.torch = [] if modes == "none" else modes.split(",")
     return args
 
 

@@ -14,6 +14,7 @@ _RESNET = {"encoder": "resnet50", "aux_head": True, "output_stride": 8}
 # config.model of each, without dropout, so that both libraries compute the same.
 MODELS = {
     "unet": {"upsample": "transposed", "widths": (64, 128, 256, 512, 1024)},
+    "unet_tiny": {"upsample": "transposed", "widths": (8, 16)},
     "unet_small": {"upsample": "transposed", "widths": (16, 32, 64, 128, 256)},
     "fcn_resnet50": {**_RESNET, "decoder": "fcn_head"},
     "deeplabv3_resnet50": {**_RESNET, "decoder": "deeplabv3"},

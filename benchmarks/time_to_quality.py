@@ -2,6 +2,7 @@
 
     python benchmarks/time_to_quality.py                       on an accelerator: STARE, Dice 0.8284
     python benchmarks/time_to_quality.py --cold                without cached programs
+    python benchmarks/time_to_quality.py --end --out=run.json  go on to the last step
     python benchmarks/time_to_quality.py --config=biomedical_stare:cpu --target=0.80
 
 0.8284 is the best result that MMSegmentation publishes for STARE (a U-Net with a PSPNet head,
@@ -17,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from timing import write_report
+
 METRIC = "dice/vessel"
 
 
@@ -29,6 +32,8 @@ def main() -> int:
     parser.add_argument("--target", type=float, default=0.8284)
     parser.add_argument("--every", type=int, default=100, help="steps between scores")
     parser.add_argument("--cold", action="store_true", help="start without cached programs")
+    parser.add_argument("--end", action="store_true", help="go on to the last step")
+    parser.add_argument("--out", help="write the scores to this JSON file")
     args, more = parser.parse_known_args()
     fcnjax = [sys.executable, "-m", "fcnjax"]
     subprocess.run([*fcnjax, "data", "fetch", "stare"], check=True, stdout=subprocess.DEVNULL)
@@ -44,28 +49,40 @@ def main() -> int:
             [*fcnjax, "train", *options], env=environment, stdout=subprocess.DEVNULL
         )
         try:
-            return _watch(run, workdir / "metrics.jsonl", start, args.target)
+            scores = _watch(run, workdir / "metrics.jsonl", start, args)
         finally:
             run.kill()
             run.wait()
+    return _report(scores, run.returncode, args)
 
 
-def _watch(run: subprocess.Popen, log: Path, start: float, target: float) -> int:
-    known = 0
+def _watch(
+    run: subprocess.Popen, log: Path, start: float, args: argparse.Namespace
+) -> list[tuple[float, int, float]]:
+    """Return the seconds, step and score of each evaluation until the target or the end."""
+    scores: list[tuple[float, int, float]] = []
     while True:
         ended = run.poll() is not None
-        scores = list(_scores(log))
-        for step, score in scores[known:]:
+        for step, score in list(_scores(log))[len(scores) :]:
             seconds = time.perf_counter() - start
             print(f"{seconds:7.1f} s  step {step:>5}  {METRIC} {score:.4f}", flush=True)
-            if score >= target:
-                print(f"{target} reached {seconds:.1f} s after the start of the process")
-                return 0
-        known = len(scores)
-        if ended:
-            print(f"{target} not reached (exit code {run.returncode})", file=sys.stderr)
-            return 1
+            scores.append((seconds, step, score))
+        if ended or (not args.end and any(score >= args.target for _, _, score in scores)):
+            return scores
         time.sleep(0.1)
+
+
+def _report(scores: list[tuple[float, int, float]], code: int, args: argparse.Namespace) -> int:
+    """Print when the target was reached, write `--out`, and return the exit code."""
+    seconds = next((seconds for seconds, _, score in scores if score >= args.target), None)
+    if seconds is None:
+        print(f"{args.target} not reached (exit code {code})", file=sys.stderr)
+    else:
+        print(f"{args.target} reached {seconds:.1f} s after the start of the process")
+    # A run that failed has measured nothing; one that reached its target was killed.
+    if args.out and (code == 0 or (seconds is not None and not args.end)):
+        write_report(args.out, vars(args), {"seconds": seconds, "scores": scores})
+    return int(seconds is None)
 
 
 def _scores(log: Path):

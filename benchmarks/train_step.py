@@ -3,6 +3,7 @@
     python benchmarks/train_step.py                          on the GPU: 16 of 512x512, bfloat16
     python benchmarks/train_step.py --device=cpu             small, in float32
     python benchmarks/train_step.py --models=unet --out=unet.json
+    python benchmarks/train_step.py --remat --torch=none     less memory for activations
 
 Needs torch and torchvision. A step is that of a real run: fcnjax reads uint8 images, normalizes
 them on the device, computes the cross-entropy at full resolution (plus half of that of an auxiliary
@@ -21,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--remat", action="store_true", help="set config.model.remat")
     forms = dict.fromkeys(("cpu", "cuda"), "eager,compile")
     options.run(options.parse(parser, forms), compare)
 
@@ -32,6 +34,7 @@ def compare(name: str, args: argparse.Namespace) -> tuple[str, list[dict]]:
     from timing import table, time_in_turn
 
     config = subjects.our_config(name, args.size, args.batch, args.dtype == "bfloat16")
+    config.model.remat = args.remat
     peer = peers.torch_model(name)
     data = peers.examples(args.size, args.batch, config)
     ours, losses, operations = our_contender(peer, config, data, args)

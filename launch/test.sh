@@ -3,7 +3,7 @@
 #
 # Usage: bash launch/test.sh [PYTEST OPTION...]
 #
-#   bash launch/test.sh                         all tests except those marked slow or network
+#   bash launch/test.sh                         all tests except those marked slow, network or gpu
 #   bash launch/test.sh -m slow                 only the slow tests
 #   bash launch/test.sh tests/cli/test_cli.py   one file
 #
@@ -24,7 +24,7 @@ bash launch/setup.sh dev
 
 case " $*" in
 *" -m"*) ;;
-*) set -- -m "not slow and not network" "$@" ;;
+*) set -- -m "not slow and not network and not gpu" "$@" ;;
 esac
 # Files take between a second and minutes: a worker that finishes takes tests from the other's
 # queue.

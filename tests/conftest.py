@@ -30,8 +30,10 @@ os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 flags = os.environ.get("XLA_FLAGS", "").split()
+if os.environ["JAX_PLATFORMS"] == "cpu":  # programs of a GPU are tested as users compile them
+    flags += [flag for flag in fast_compile_flags() if flag not in flags]
 # Workers and subprocesses inherit them.
-os.environ["XLA_FLAGS"] = " ".join(flags + [f for f in fast_compile_flags() if f not in flags])
+os.environ["XLA_FLAGS"] = " ".join(flags)
 # Without bytecode, each process compiles 1,500 modules for two seconds.
 os.environ |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BYTECODE)}
 sys.dont_write_bytecode, sys.pycache_prefix = False, str(BYTECODE)
@@ -53,6 +55,16 @@ def pytest_sessionstart(session):
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+def pytest_runtest_setup(item):
+    """Skip a test for a GPU if JAX has none, unless FCNJAX_GPU_TESTS=cpu."""
+    if item.get_closest_marker("gpu") is None or os.environ.get("FCNJAX_GPU_TESTS") == "cpu":
+        return
+    import jax
+
+    if jax.default_backend() != "gpu":
+        pytest.skip("needs a GPU and JAX_PLATFORMS=cuda; FCNJAX_GPU_TESTS=cpu runs it on the CPU")
 
 
 def draw_example(rng, height, width):

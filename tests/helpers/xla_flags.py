@@ -24,6 +24,7 @@ def _is_known(flag: str) -> bool:
     folder = Path(importlib.util.find_spec("jaxlib").origin).parent
     for library in folder.glob("*.so"):
         with library.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as binary:
-            if binary.find(flag.encode()) >= 0:
+            # As a C string: a flag that was removed remains a reserved name of a protocol buffer.
+            if binary.find(b"\0" + flag.encode() + b"\0") >= 0:
                 return True
     return False

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = [*sorted(ROOT.glob("launch/*.sh")), ROOT / "launch/slurm.sbatch"]
-SCRIPTS += [ROOT / "launch/common.bash"]
+SCRIPTS += [ROOT / "launch/common.bash", ROOT / "benchmarks/gpu.sh"]
 SCRIPTS += [ROOT / ".ci/run", ROOT / ".ci/check_wheel.sh"]
 
 
