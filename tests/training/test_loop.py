@@ -314,16 +314,23 @@ def test_infinite_loss_stops_training(shapes, tmp_path, tiny_options, capsys):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_saves_and_stops(shapes, tmp_path, tiny_options, number):
     config = load_config(f"folder:root={shapes}", [*tiny_options, "--config.train.steps=100000"])
-    workdir = tmp_path / "run"
+    workdir, ended = tmp_path / "run", threading.Event()
 
     def send():
         while not read_metrics(workdir):
             time.sleep(0.05)
-        os.kill(os.getpid(), number)
+        if not ended.is_set():  # the signal would end the tests
+            os.kill(os.getpid(), number)
 
-    threading.Thread(target=send).start()
+    def run():
+        try:
+            train(config, workdir)
+        finally:
+            ended.set()
+
+    threading.Thread(target=send, daemon=True).start()
     with pytest.raises(TrainingStopped, match=f"stopped by {number.name} at step") as stopped:
-        train(config, workdir)
+        run()
     assert stopped.value.code == 128 + number
     step = int(str(stopped.value).split("step ")[1].split(";")[0])
     assert (workdir / "checkpoints" / str(step) / "manifest.json").is_file()
