@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 RETRY_S = 0.05  # longer than a finalizer takes
-_raised: list[signal.Signals] = []  # by `raise_stop_signals`, even if a library dropped them
+# Raised by the `raise_stop_signals` that is running, even if a library dropped the exception.
+_raised: list[signal.Signals] | None = None
 Handler = Callable[[int, FrameType | None], None]
 
 
@@ -55,9 +56,11 @@ def raise_stop_signals() -> Iterator[None]:
     The first Ctrl-C raises KeyboardInterrupt as usual. The second signal of a kind ends the process
     at once.
     """
+    global _raised
+    raised, outer = [], _raised
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if number in _raised:
+        if number in raised:
             os.write(2, b"fcnjax: interrupted\n" if number == signal.SIGINT else b"")
             os._exit(128 + number)
         if _in_finalizer(frame):
@@ -65,12 +68,15 @@ def raise_stop_signals() -> Iterator[None]:
             timer.daemon = True
             timer.start()
             return
-        _raised.append(signal.Signals(number))
+        raised.append(signal.Signals(number))
         raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
 
-    _raised.clear()
-    with _handle(stop, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        yield
+    _raised = raised
+    try:
+        with _handle(stop, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            yield
+    finally:
+        _raised = outer  # the next training in this process has not been asked to stop
 
 
 def _in_finalizer(frame: FrameType | None) -> bool:
@@ -93,12 +99,13 @@ def collect_stop_signals(on_first_signal: Callable[[], None]) -> Iterator[list[s
     Args:
         on_first_signal: Called at the first signal.
     """
-    signals = list(_raised)
+    signals = list(_raised or [])
 
     def collect(number: int, frame: FrameType | None) -> None:
         if signals and number == signal.SIGINT:
             # The user does not want to wait for the save.
-            _raised.append(signal.SIGINT)
+            if _raised is not None:
+                _raised.append(signal.SIGINT)
             raise KeyboardInterrupt
         signals.append(signal.Signals(number))
         if len(signals) == 1:

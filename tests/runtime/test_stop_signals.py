@@ -79,6 +79,26 @@ def test_first_signal_is_collected_and_second_interrupt_raises():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert calls == [True]
+    assert _collected() == []
+
+
+def _collected():
+    """Return the signals that a training would start with."""
+    with stop_signals.collect_stop_signals(lambda: None) as signals:
+        return list(signals)
+
+
+def test_training_after_a_stopped_command_is_not_stopped(monkeypatch):
+    seen = []
+
+    def work():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        seen.extend(_collected())  # an exception that a library dropped
+
+    assert run(monkeypatch, work) == 0
+    assert seen == [signal.SIGTERM]
+    assert _collected() == []
 
 
 @pytest.mark.parametrize(
