@@ -29,6 +29,10 @@ Run = Callable[[dict[str, np.ndarray], Sequence[str]], list[np.ndarray]]
 # The largest difference of a probability, and share of pixels whose class differs, that a program
 # of float32 may have from XLA.
 PROBABILITY_TOLERANCE, MASK_TOLERANCE = 1e-3, 1e-3
+RESIZED_TOLERANCE = 1e-2  # of the pixels of an image that the model resizes
+# The share of pixels whose probability may differ by more, by decoder. Mask2Former hides from its
+# queries what lies outside a predicted mask, so that rounding may hide a pixel more or less.
+IGNORED_SHARES = MappingProxyType({"mask2former": 0.01})
 
 
 def _load_openvino(program: bytes) -> Run:
@@ -165,24 +169,41 @@ def _errors_of(name: str) -> Iterator[None]:
 
 
 def _check(model: Model, engine: "EngineModel", name: str) -> None:
-    """Compare the engine with XLA on an image of noise."""
-    shape = (70, 90, len(channel_names(model.config.data.channels)))
+    """Compare the engine with XLA on images of noise.
+
+    Pixels of 8 bits that a model resizes are rounded, in rare cases to another level than XLA's:
+    only a wrong resize changes more than a few classes of such an image. Probabilities are
+    compared on an image of the size that the model sees.
+    """
+    size = (70, 90)
+    seen = input_size(size, model.config.eval.resize)
+    for sides in dict.fromkeys((size, seen)):
+        image = _noise(model, sides)
+        if not engine._takes(image):
+            raise UserError(
+                f"--engine: {name} needs images that the model sees at {engine._least_size} pixels "
+                "or more a side; valid: a larger --resize, or xla"
+            )
+        expected, actual = model(image), engine(image)
+        differing = np.mean(expected.mask != actual.mask)
+        difference = np.abs(expected.probabilities - actual.probabilities).max(-1)
+        ignored = IGNORED_SHARES.get(model.config.model.decoder, 0)
+        difference = np.quantile(difference, 1 - ignored)
+        is_close = sides != seen or difference <= PROBABILITY_TOLERANCE
+        if not is_close or differing > (MASK_TOLERANCE if sides == seen else RESIZED_TOLERANCE):
+            raise UserError(
+                f"--engine: {name} gives other results than XLA (probabilities differ by up to "
+                f"{difference:.1e}, classes in {100 * differing:.2f} % of the pixels); valid: xla"
+            )
+
+
+def _noise(model: Model, size: tuple[int, int]) -> np.ndarray:
+    """Return an image of noise of the channels and the pixel type of a model."""
+    shape = (*size, len(channel_names(model.config.data.channels)))
     image = np.random.default_rng(0).random(shape, np.float32)
-    if model.pixel_type != "float32":
-        image = (image * np.iinfo(model.pixel_type).max).astype(model.pixel_type)
-    if not engine._takes(image):
-        raise UserError(
-            f"--engine: {name} needs images that the model sees at {engine._least_size} pixels or "
-            "more a side; valid: a larger --resize, or xla"
-        )
-    expected, actual = model(image), engine(image)
-    difference = np.abs(expected.probabilities - actual.probabilities).max()
-    differing = np.mean(expected.mask != actual.mask)
-    if not (difference <= PROBABILITY_TOLERANCE and differing <= MASK_TOLERANCE):
-        raise UserError(
-            f"--engine: {name} gives other results than XLA (probabilities differ by up to "
-            f"{difference:.1e}, classes in {100 * differing:.2f} % of the pixels); valid: xla"
-        )
+    if model.pixel_type == "float32":
+        return image
+    return (image * np.iinfo(model.pixel_type).max).astype(model.pixel_type)
 
 
 class EngineModel(Model):

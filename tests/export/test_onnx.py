@@ -243,6 +243,7 @@ RULES = {
     ),
     "iota": (lambda x: lax.broadcasted_iota(jnp.int32, x.shape, 2) * x[..., :1].astype(int), X),
     "stack_and_split": (lambda x, y: jnp.split(jnp.stack([x, y], 2), (1, 4), 3), X, Y),
+    "unstack": (lambda x: jnp.unstack(x, axis=2)[1:] + jnp.unstack(x[:, :1], axis=-3), X),
     "convolution": (lambda x: convolve(x, strides=(2, 1), padding=((0, 2), (-1, 1))), X),
     "transpose_after_convolution": (
         lambda x: (

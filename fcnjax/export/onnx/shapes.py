@@ -100,6 +100,19 @@ def split(graph: Graph, params: dict, like: Sequence[Any], a: Array) -> list[Arr
     ]
 
 
+def unstack(graph: Graph, params: dict, like: Sequence[Any], a: Array) -> list[Array]:
+    """`unstack`."""
+    axis = int(params["axis"]) % a.ndim
+    parts = graph.add(
+        "Split", tensor(graph, a), outputs=len(like), axis=axis, num_outputs=len(like)
+    )
+    names = [parts] if len(like) == 1 else parts
+    return [
+        make(each.shape, each.dtype, graph.add("Squeeze", name, graph.sizes([axis])))
+        for each, name in zip(like, names, strict=True)
+    ]
+
+
 def tile(graph: Graph, params: dict, like: Any, a: Array) -> Array:
     """`tile`."""
     name = graph.add("Tile", tensor(graph, a), graph.sizes(params["reps"]))
@@ -212,4 +225,5 @@ RULES: dict[str, Rule] = {
     "stack": stack,
     "tile": tile,
     "transpose": transpose,
+    "unstack": unstack,
 }
