@@ -1,4 +1,4 @@
-"""Every encoder with every decoder: traced (one encoder of a family), and if slow also run.
+"""Every encoder with every decoder: built (one encoder of a family), and if slow also run.
 
 bash launch/test.sh -m slow tests/models/test_every_pair.py
 """
@@ -68,8 +68,8 @@ FAMILIES = (
     "beit",
     "fcdensenet56",
 )
-
-
+# Those with which every decoder is traced by default: of each kind of pyramid.
+TRACED = ("vanilla", "resnet18", "mit_b0", "vit", "eomt_vit")
 # Decoders whose many equal layers would take seconds to trace for each encoder.
 SHALLOW = {"mask2former": "depth=2 pixel_depth=1"}
 
@@ -130,15 +130,21 @@ def check_decoder(decoder, model):
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
 
 
-def by_family(encoders):
-    """Return the encoders as parameters of a test: beside one of each family they are slow."""
+def slow_unless(chosen):
+    """Return the encoders as parameters of a test: those that are not chosen are slow."""
     return [
-        pytest.param(name, marks=() if name in FAMILIES else pytest.mark.slow) for name in encoders
+        pytest.param(name, marks=() if name in chosen else pytest.mark.slow) for name in ENCODERS
     ]
 
 
-@pytest.mark.parametrize("encoder", by_family(ENCODERS))
+@pytest.mark.parametrize("encoder", slow_unless(FAMILIES))
 def test_every_pair_builds_or_raises(encoder):
+    models = [build_pair(encoder, decoder) for decoder in DECODERS]
+    assert any(models)
+
+
+@pytest.mark.parametrize("encoder", slow_unless(TRACED))
+def test_every_pair_takes_any_size(encoder):
     for decoder in DECODERS:
         if model := build_pair(encoder, decoder):
             shapes = tuple((size, feature_shapes(encoder, size)) for size in SIZES)
