@@ -50,6 +50,8 @@ def main() -> int:
     out = Path(args.out).absolute()
     rows, results = make_rows(args.device, args.small), open_results(out, machine(args))
     if args.part is not None:
+        # `finally` ends a row's processes when the part's limit sends a SIGTERM.
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         return run_part(args.part, rows, results, out, args.device)
     text = table(rows, results)
     write_text(out / "table.md", text)
@@ -115,8 +117,6 @@ def run_part(part: int, rows: list[Row], results: dict, out: Path, device: str) 
     """Measure the rows that are missing; return 1 if one of them is still missing."""
     from fcnjax.io.atomic_files import write_json
 
-    # `finally` ends a row's processes when the part's limit sends a SIGTERM.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     end = time.monotonic() + (PARTS[part] if device == "cuda" else CPU_SECONDS)
     status = {name: entry["status"] for name, entry in results["rows"].items()}
     mine = [row for row in rows if row.part == part and status.get(row.name) != "done"]

@@ -209,13 +209,14 @@ SPECS: Mapping[str, Spec] = {
 }
 
 
-def write_model(name: str, folder: Path, files: bool = False) -> None:
+def write_model(name: str, folder: Path, write_weights: bool, dtype: torch.dtype) -> None:
     """Write the small model of a name.
 
     Args:
         name: A key of `SPECS`.
         folder: The folder to write.
-        files: Whether to write the weights too, as `model.safetensors`.
+        write_weights: Whether to write the weights too, as `model.safetensors`.
+        dtype: The type of the computation, after the images are prepared.
     """
     spec = SPECS[name]
     processor = getattr(transformers, spec.processor)(**spec.preprocessing)
@@ -232,13 +233,13 @@ def write_model(name: str, folder: Path, files: bool = False) -> None:
         if "attn_mask_probs" in tensors:  # masked attention is for training
             tensors["attn_mask_probs"] *= 0
         save_file(tensors, weights, metadata={"format": "pt"})
-        model = getattr(transformers, spec.architecture).from_pretrained(folder).eval()
+        model = getattr(transformers, spec.architecture).from_pretrained(folder, dtype=dtype).eval()
         outputs, semantic = _run(model, processor, image)
         if np.bincount(semantic.ravel()).max() <= LARGEST_SHARE * semantic.size:
             break
     else:
         raise SystemExit(f"{name}: a class covers over 70 % of each mask; change the model")
-    if not files:
+    if not write_weights:
         weights.unlink()
     (folder / "tensors.json").write_text(json.dumps({"salt": salt, "shapes": shapes}) + "\n")
     np.savez_compressed(folder / "expected.npz", semantic=semantic.astype(np.uint8), **outputs)
@@ -268,8 +269,9 @@ def _image(name: str, size: tuple[int, int]) -> np.ndarray:
 def _run(model: torch.nn.Module, processor: Any, image: np.ndarray) -> tuple[dict, np.ndarray]:
     inputs = processor(images=Image.fromarray(image), return_tensors="pt")
     inputs.pop("pixel_mask", None)
+    pixels = inputs["pixel_values"].to(model.dtype)
     with torch.no_grad():
-        result = model(**inputs)
+        result = model(**(inputs | {"pixel_values": pixels}))
     sizes = [image.shape[:2]]
     semantic = processor.post_process_semantic_segmentation(result, target_sizes=sizes)[0].numpy()
     outputs = {"pixels": _pixels(inputs["pixel_values"].numpy(), processor)}

@@ -10,7 +10,11 @@ smp/ARCHITECTURE/ENCODER. Names of timm and smp take options, as in timm/resnet5
 
     python benchmarks/reference_outputs.py hub/segformer hub/beit --out=tests/published/goldens
 
-writes small models in the layout of transformers, which needs that too (hub_models.py).
+writes small models in the layout of transformers, which needs that too (hub_models.py). Models with
+their weights, to compare fcnjax with outputs in float64:
+
+    python benchmarks/reference_outputs.py hub/mask2former --out=DIR --weights --float64
+    fcnjax models parity DIR/mask2former
 """
 
 import argparse
@@ -80,7 +84,7 @@ def draw_tensor(name: str, shape: Sequence[int]) -> np.ndarray:
 def select_outputs(model: torch.nn.Module, image: np.ndarray, count: int) -> list[dict]:
     """Return the shape, mean, deviation and `count` sampled values of each output."""
     with torch.no_grad():
-        found = model(torch.from_numpy(image))
+        found = model(torch.from_numpy(image).to(next(model.parameters()).dtype))
     if isinstance(found, dict):
         found = found["out"]
     rows = []
@@ -112,13 +116,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the input (0)")
     parser.add_argument("--salt", default="", help="prefix of the names that seed the weights")
     parser.add_argument("--values", type=int, default=64, help="sampled values per output (64)")
+    parser.add_argument("--float64", action="store_true", help="compute the outputs in float64")
     parser.add_argument("--out", metavar="DIR", help="folder of the models of transformers")
+    parser.add_argument("--weights", action="store_true", help="write the weights of these, too")
     args = parser.parse_args()
+    dtype = torch.float64 if args.float64 else torch.float32
     if args.names[0].startswith("hub/"):
         from hub_models import write_model
 
-        for name in args.names:
-            write_model(name.removeprefix("hub/"), Path(args.out) / name.removeprefix("hub/"))
+        for name in (name.removeprefix("hub/") for name in args.names):
+            write_model(name, Path(args.out) / name, args.weights, dtype)
         return
     shape = (1, args.channels, *map(int, args.size.split("x")))
     image = np.random.default_rng(args.seed).standard_normal(shape).astype(np.float32)
@@ -126,6 +133,7 @@ def main() -> None:
     for name in args.names:
         model = make(name, args.channels, args.classes).eval()
         draw(model, args.salt)
+        model.to(dtype)
         entry = {"name": name.partition("?")[0].replace("timm-classifier", "timm")}
         entry |= {"input": list(shape), "input_seed": args.seed, "salt": args.salt}
         entry["params"] = sum(p.numel() for p in model.parameters())

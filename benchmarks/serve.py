@@ -2,12 +2,12 @@
 
     python benchmarks/serve.py --model=runs/quickstart
     python benchmarks/serve.py --model=runs/quickstart --size=512x512 --out=serve.json
+    python benchmarks/serve.py --model=runs/quickstart --engines=xla,openvino --batches=1
 
-Starts two servers on this machine, with --batch=8 and with --batch=1. Their difference is the gain
-from batching the images of different requests. Each client uses one connection and sends the next
-request after the answer to the last: a generated uint8 image in the binary extension of the
-protocol, with the mask returned as bytes. The two servers alternate, so that changes on the machine
-affect both.
+Starts a server on this machine for each engine and each batch size; a gain is the rate relative to
+that of the first server. Each client uses one connection and sends the next request after the
+answer to the last: a generated uint8 image in the binary extension of the protocol, with the mask
+returned as bytes. The servers alternate, so that changes on the machine affect all.
 """
 
 import argparse
@@ -34,15 +34,19 @@ def main() -> None:
     height, width = map(int, args.size.split("x"))
     body, headers = request(np.random.default_rng(0), height, width)
     with contextlib.ExitStack() as stack:
-        ports = {batch: stack.enter_context(serving(args, batch)) for batch in (args.batch, 1)}
+        ports = {
+            (engine, batch): stack.enter_context(serving(args, batch, engine))
+            for engine in args.engines.split(",")
+            for batch in args.batches
+        }
         rows = {}
         for clients in args.clients:
             for _ in range(args.chunks):
-                for batch, port in ports.items():
+                for server, port in ports.items():
                     found = measure(port, body, headers, clients, args)
-                    rows.setdefault((clients, batch), []).append(found)
-    results = [summary(clients, batch, found) for (clients, batch), found in rows.items()]
-    print(table(results, args.batch))
+                    rows.setdefault((clients, *server), []).append(found)
+    results = [summary(*server, found) for server, found in rows.items()]
+    print(table(results))
     if args.out:
         write_report(args.out, {**vars(args)}, {"rows": results})
 
@@ -53,10 +57,14 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--model", required=True, metavar="DIR", help="workdir of a model")
     parser.add_argument("--size", default="256x256", metavar="HxW", help="image size (256x256)")
-    parser.add_argument("--batch", type=int, default=8, help="batch size to compare with 1 (8)")
-    parser.add_argument(
-        "--clients", default="1,8,32", type=lambda text: [int(n) for n in text.split(",")]
-    )
+    parser.add_argument("--engines", default="xla", help="engines, with commas (xla)")
+    for name, default in (("batches", "1,8"), ("clients", "1,8,32")):
+        parser.add_argument(
+            f"--{name}",
+            default=default,
+            type=lambda text: [int(number) for number in text.split(",")],
+            help=f"numbers, with commas ({default})",
+        )
     parser.add_argument("--seconds", type=float, default=8, help="maximum duration of a chunk (8)")
     parser.add_argument("--requests", type=int, default=2000, help="of a chunk, at most (2000)")
     parser.add_argument("--chunks", type=int, default=3, help="number of chunks for the median (3)")
@@ -65,9 +73,10 @@ def _parse() -> argparse.Namespace:
 
 
 @contextlib.contextmanager
-def serving(args: argparse.Namespace, batch: int) -> Iterator[int]:
+def serving(args: argparse.Namespace, batch: int, engine: str = "xla") -> Iterator[int]:
     """Start a server, warm it up and yield its port."""
     command = [sys.executable, "-m", "fcnjax", "serve", f"--model={args.model}"]
+    command.append(f"--engine={engine}")
     options = [f"--batch={batch}", f"--warm={args.size}", "--port=0", "--queue=256"]
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
     try:
@@ -125,12 +134,13 @@ def measure(port: int, body: bytes, headers: dict, clients: int, args) -> tuple[
     return len(seconds) / (time.perf_counter() - start), seconds
 
 
-def summary(clients: int, batch: int, found: list[tuple[float, list]]) -> dict:
+def summary(clients: int, engine: str, batch: int, found: list[tuple[float, list]]) -> dict:
     """Return a row: the rate of the median chunk and quantiles over all requests."""
     rates = [rate for rate, _ in found]
     times = np.concatenate([seconds for _, seconds in found])
     return {
         "clients": clients,
+        "engine": engine,
         "batch": batch,
         "requests_per_second": statistics.median(rates),
         "rates": rates,
@@ -140,19 +150,20 @@ def summary(clients: int, batch: int, found: list[tuple[float, list]]) -> dict:
     }
 
 
-def table(rows: list[dict], batch: int) -> str:
-    """Format the rows; the gain is the rate relative to that without batching."""
+def table(rows: list[dict]) -> str:
+    """Format the rows; the gain is the rate relative to that of the first server."""
     lines = [
-        f"{'clients':>8}{'batch':>7}{'req/s':>9}{'min..max':>17}{'p50 ms':>9}{'p99 ms':>9}  gain"
+        f"{'clients':>8} {'engine':<12}{'batch':>6}{'req/s':>9}{'min..max':>17}{'p50 ms':>9}"
+        f"{'p99 ms':>9}{'gain':>6}"
     ]
-    alone = {row["clients"]: row["requests_per_second"] for row in rows if row["batch"] == 1}
+    first = {}
     for row in rows:
+        rate = row["requests_per_second"]
+        gain = rate / first.setdefault(row["clients"], rate)
         spread = f"{min(row['rates']):.1f}..{max(row['rates']):.1f}"
-        gain = row["requests_per_second"] / alone[row["clients"]]
         lines.append(
-            f"{row['clients']:>8}{row['batch']:>7}{row['requests_per_second']:>9.1f}{spread:>17}"
-            f"{row['p50_ms']:>9.0f}{row['p99_ms']:>9.0f}"
-            + (f"{gain:>6.2f}" if row["batch"] == batch else "")
+            f"{row['clients']:>8} {row['engine']:<12}{row['batch']:>6}{rate:>9.1f}{spread:>17}"
+            f"{row['p50_ms']:>9.0f}{row['p99_ms']:>9.0f}{gain:>6.2f}"
         )
     return "\n".join(lines)
 

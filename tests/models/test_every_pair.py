@@ -130,10 +130,10 @@ def check_decoder(decoder, model):
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
 
 
-def slow_unless(chosen):
+def slow_unless(chosen, encoders=ENCODERS):
     """Return the encoders as parameters of a test: those that are not chosen are slow."""
     return [
-        pytest.param(name, marks=() if name in chosen else pytest.mark.slow) for name in ENCODERS
+        pytest.param(name, marks=() if name in chosen else pytest.mark.slow) for name in encoders
     ]
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from test_every_pair import by_family
+from test_every_pair import FAMILIES, slow_unless
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
@@ -357,7 +357,7 @@ def test_decoder_of_other_widths_raises():
         convert(tensors, variables, model, names)
 
 
-@pytest.mark.parametrize("name", by_family(filter(encoder_layouts, ENCODERS)))
+@pytest.mark.parametrize("name", slow_unless(FAMILIES, filter(encoder_layouts, ENCODERS)))
 def test_every_variable_has_one_name_in_every_layout(name):
     """Those of the classifier too, in each published layout."""
     model = build_classifier(name)
