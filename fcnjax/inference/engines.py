@@ -5,6 +5,7 @@ for any size, so that no image is padded and no size compiles a program.
 """
 
 import contextlib
+import functools
 import importlib.util
 import sys
 import threading
@@ -35,13 +36,24 @@ RESIZED_TOLERANCE = 1e-2  # of the pixels of an image that the model resizes
 IGNORED_SHARES = MappingProxyType({"mask2former": 0.01})
 
 
-def _load_openvino(program: bytes) -> Run:
+@functools.cache
+def _openvino():
+    """Return the package and the `openvino.Core` of the process, which is never freed.
+
+    It sets the stack of the signal handlers of the thread that first compiles. If another thread
+    freed it, that stack would be unmapped, and the next signal would end the process.
+    """
     # OpenVINO sends usage statistics from a fork of the process, which JAX's threads forbid. It
     # works without the package that does.
     sys.modules.setdefault("openvino_telemetry", None)
     import openvino
 
-    core, compiled, lock = openvino.Core(), {}, threading.Lock()
+    return openvino, openvino.Core()
+
+
+def _load_openvino(program: bytes) -> Run:
+    openvino, core = _openvino()
+    compiled, lock = {}, threading.Lock()
 
     def compile_for(outputs: tuple[str, ...]):
         model = core.read_model(program)

@@ -1,6 +1,8 @@
 """Engines predict as XLA does, at each image's own size."""
 
 import os
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -15,6 +17,25 @@ from fcnjax.errors import UserError
 from fcnjax.export.program import ExportSource
 from fcnjax.inference import Request, engine_cache, engines, load_variables
 
+# A signal after another thread has freed a program.
+SIGNAL = """
+import gc, os, signal, sys, threading
+import numpy as np
+from onnx import TensorProto, helper
+from fcnjax.inference.engines import ENGINES
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+image, out = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n"]) for n in ("image", "out"))
+node = helper.make_node("Relu", ["image"], ["out"])
+model = helper.make_model(helper.make_graph([node], "graph", [image], [out]))
+model.opset_import[0].version, model.ir_version = 18, 8
+programs = [ENGINES[sys.argv[1]](model.SerializeToString())]
+(result,) = programs[0]({"image": np.float32([-1, 2])}, ["out"])
+assert result.tolist() == [0, 2]
+freed = threading.Thread(target=lambda: (programs.clear(), gc.collect()))
+freed.start()
+freed.join()
+os.kill(os.getpid(), signal.SIGTERM)
+"""
 SIZES = ((64, 96), (97, 65), (33, 130))
 COMPILATION = "Finished XLA compilation"
 ENGINES = [
@@ -299,6 +320,12 @@ def test_least_recently_used_programs_are_removed(cache, monkeypatch):
     assert engine_cache.read_program(paths[0]) == (bytes(64), 32)
     engine_cache.write_program(paths[2], bytes(64), 32)
     assert sorted(cache.iterdir()) == [paths[0], paths[2]]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_signals_are_handled_after_a_program_was_freed(name):
+    process = subprocess.run([sys.executable, "-c", SIGNAL, name], capture_output=True, timeout=120)
+    assert (process.returncode, process.stderr) == (3, b"")
 
 
 def test_error_of_a_runtime_is_one_line(workdir, monkeypatch):
